@@ -1,0 +1,206 @@
+"""Mail addresses: reading them out of hostile headers, and the one way in which they are compared.
+
+Two results matter to security, so the grammar is strict where mail programs differ: what breaks it is left out rather than
+guessed at (RFC 5322 section 3.4, RFC 6531 section 3.3; obsolete routes are refused).
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+import idna
+
+_TOKEN = re.compile(
+    r"""(?P<quoted>"(?:[^"\\]|\\.)*")
+      | (?P<literal>\[[^\[\]\\\s]*\])
+      | (?P<special>[<>,;:@.()])
+      | (?P<space>\s+)
+      | (?P<atom>[^\s"\[\]<>,;:@.()\\\x00-\x1f\x7f]+)
+      | (?P<junk>.)""",
+    re.VERBOSE | re.DOTALL,
+)
+_SIMPLE = re.compile(r"[^<>@,;:()\"\[\]\\]*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)>\s*|\s*([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)\s*")
+_ATOM_ASCII = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+\Z")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
+_LITERAL = re.compile(r"\[[0-9A-Za-z.:]{1,64}\]\Z")
+_MAX_ADDRESS = 320
+"""Octets: 64 of local part, the @, 255 of domain (RFC 5321 section 4.5.3.1)."""
+
+
+class Address(NamedTuple):
+    """An address as written, and as compared. local keeps its case and, where it needs them, its quotes; domain is as
+    written; key is the form in which addresses are compared everywhere: local part without case, domain in IDNA A-labels
+    without case."""
+
+    local: str
+    domain: str
+    key: str
+
+    @property
+    def key_domain(self) -> str:
+        """The domain of `key`."""
+        return self.key.rpartition("@")[2]
+
+
+def domain_key(domain: str) -> str | None:
+    """The domain as compared (IDNA A-label form, lower case, RFC 5890), or None when it is none. A trailing dot is dropped."""
+    low = domain.lower().removesuffix(".")
+    if not low.isascii():
+        try:
+            low = idna.encode(low, uts46=True).decode("ascii")
+        except (idna.IDNAError, UnicodeError):
+            return None
+    if len(low) > 255 or not low:
+        return None
+    if low[0] == "[":
+        return low if _LITERAL.match(low) else None
+    return low if all(_LABEL.match(label) for label in low.split(".")) else None
+
+
+def parse(text: str) -> Address | None:
+    """One address: `local@domain`, also with a display name and angle brackets; None when it is not exactly one readable
+    address. The empty string and `<>` are not addresses (see `envelope_key` for the null sender)."""
+    # Long texts stay out of the cache, so that a hostile one cannot fill the memory.
+    return _parse(text) if len(text) <= 2 * _MAX_ADDRESS else _parse.__wrapped__(text)
+
+
+@lru_cache(maxsize=32768)
+def _parse(text: str) -> Address | None:
+    found, broken = parse_list(text)
+    return found[0] if len(found) == 1 and not broken else None
+
+
+def key(text: str) -> str | None:
+    """The address as compared, or None where it cannot be read."""
+    address = parse(text)
+    return address.key if address else None
+
+
+def parse_list(text: str) -> tuple[list[Address], bool]:
+    """The readable addresses of a header field's value (unfolded or not), groups opened, in order; and whether anything in it
+    could not be read. Linear in the length of the text; never raises."""
+    if simple := _SIMPLE.fullmatch(text):
+        address = _from_simple(simple[1] or simple[2])
+        return ([address], False) if address else ([], True)
+    found: list[Address] = []
+    broken = False
+    for element in _elements(text):
+        if not element:
+            continue
+        address = _mailbox(element)
+        if address is None:
+            broken = True
+        else:
+            found.append(address)
+    return found, broken
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+
+
+def _elements(text: str) -> list[list[_Token]]:
+    """The text split at the commas and group marks outside angle brackets, comments removed; a list of tokens each."""
+    elements: list[list[_Token]] = [[]]
+    depth = 0
+    angle = False
+    for match in _TOKEN.finditer(text):
+        token = _Token(match.lastgroup or "junk", match.group())
+        mark = token.text if token.kind == "special" else ""
+        if depth:
+            # Quotes mean nothing within a comment, but a bracket in what looked like a quoted string there still counts.
+            depth += token.text.count("(") - token.text.count(")") if token.kind == "quoted" else (mark == "(") - (mark == ")")
+            continue
+        if mark == "(":
+            depth = 1
+            elements[-1].append(_Token("space", " "))
+        elif mark in (",", ";") and not angle:
+            elements.append([])
+        elif mark == ":" and not angle:
+            elements[-1] = []  # the name of a group
+        else:
+            angle = mark == "<" or (angle and mark != ">")
+            elements[-1].append(token)
+    if depth or angle:
+        elements[-1].append(_Token("junk", "unclosed"))
+    return [_trim(element) for element in elements]
+
+
+def _trim(tokens: list[_Token]) -> list[_Token]:
+    """Without blanks at both ends."""
+    start, end = 0, len(tokens)
+    while start < end and tokens[start].kind == "space":
+        start += 1
+    while end > start and tokens[end - 1].kind == "space":
+        end -= 1
+    return tokens[start:end]
+
+
+def _mailbox(tokens: list[_Token]) -> Address | None:
+    """The address of one element: a bare addr-spec, or the one in angle brackets at the end."""
+    marks = [i for i, token in enumerate(tokens) if token.kind == "special" and token.text in "<>"]
+    if not marks:
+        return _addr_spec(tokens)
+    if len(marks) != 2 or tokens[marks[0]].text != "<" or marks[1] != len(tokens) - 1:
+        return None
+    # A display name may hold anything but an "@" outside quotes: "a@b.com <c@d.com>" reads differently in different programs.
+    if any(token.text == "@" or token.kind == "junk" for token in tokens[: marks[0]]):
+        return None
+    return _addr_spec(_trim(tokens[marks[0] + 1 : marks[1]]))
+
+
+def _addr_spec(tokens: list[_Token]) -> Address | None:
+    """local@domain; blanks only beside dots and the @ (RFC 5322 section 4.4)."""
+    at = [i for i, token in enumerate(tokens) if token.text == "@" and token.kind == "special"]
+    if len(at) != 1:
+        return None
+    local, domain = _words(tokens[: at[0]]), _words(tokens[at[0] + 1 :])
+    if local is None or domain is None or any(part.kind == "quoted" for part in domain):
+        return None
+    if any(part.kind == "literal" for part in local):
+        return None
+    return _build(".".join(part.text for part in local), ".".join(part.text for part in domain))
+
+
+def _words(tokens: list[_Token]) -> list[_Token] | None:
+    """The words between dots, or None unless words and dots take turns."""
+    solid = [token for token in tokens if token.kind != "space"]
+    words = solid[::2]
+    if not solid or len(solid) % 2 == 0 or any(token.text != "." or token.kind != "special" for token in solid[1::2]):
+        return None
+    return words if all(token.kind in ("atom", "quoted", "literal") for token in words) else None
+
+
+def _from_simple(text: str) -> Address | None:
+    local, _, domain = text.partition("@")
+    return None if local.startswith(".") or local.endswith(".") or ".." in local else _build(local, domain)
+
+
+def _build(local: str, domain: str) -> Address | None:
+    local = _unquote(local)
+    compared = domain_key(domain)
+    if compared is None or len(local) + len(compared) >= _MAX_ADDRESS:
+        return None
+    try:
+        local.encode()
+    except UnicodeEncodeError:  # bytes that were not UTF-8 (RFC 6531 section 3.3)
+        return None
+    return Address(local, domain, f"{local.lower()}@{compared}")
+
+
+def _unquote(local: str) -> str:
+    """Without quotes that are not needed: "abc"@d and abc@d are one address (RFC 5321 section 4.1.2)."""
+    if not local.startswith('"'):
+        return local
+    inner = re.sub(r"\\(.)", r"\1", local[1:-1], flags=re.DOTALL)
+    return inner if inner and all(_ATOM_ASCII.match(atom) for atom in inner.split(".")) else local
+
+
+def envelope_key(text: str) -> str | None:
+    """An envelope sender as compared: "" for the null sender (`<>` or an empty string, RFC 5321 section 4.5.5), the key of an
+    address, or None where it cannot be read."""
+    bare = text.strip()
+    if bare in ("", "<>"):
+        return ""
+    return key(bare)

@@ -1,0 +1,283 @@
+"""Facts: what is known of a mail, one JSON document that grows a member a stage and changes no other.
+
+Frozen values; encode and decode stand beside the fields. Times are RFC 3339 in UTC with milliseconds, addresses are as compared
+(`topology.address`), digests are lower-case hex. What any release wrote stays readable: older versions are upcast step by step
+when read, unknown members are kept, and a newer major version raises `streams.faults.Newer` (golden files hold that line).
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+import orjson
+
+from streams.faults import Newer
+from streams.record import Position
+
+VERSION = "1.0"
+"""major.minor. A new member with a default is a new minor; a changed meaning is a new major with an upcast step."""
+
+MAX_RECIPIENTS = 100
+"""Recipients of a record, and handled addresses of a header (DESIGN.md section 3)."""
+
+FIELD_EVIDENCE = 1024
+"""Characters of a header field that evidence keeps."""
+
+Status = Literal["handled", "dropped", "rejected", "returned", "failed"]
+Strength = Literal["unknown", "weak", "strong"]
+
+REASONS: dict[Status, tuple[str, ...]] = {
+    "handled": (),
+    "dropped": ("null-sender", "delivery-report", "precedence", "auto-submitted", "robot", "list", "loop"),
+    "rejected": ("unknown-sender", "inactive-account", "no-recipient", "from-ambiguous", "malformed"),
+    "returned": ("bad-signature", "signature-time", "strong-required", "too-large", "refused"),
+    "failed": ("no-handler", "handler-error", "handler-false", "timeout", "gave-up", "crashed", "stage-error", "mail-gone"),
+}
+"""The closed list of outcomes: each status with its reason codes (DESIGN.md section 2)."""
+
+OWES_AN_ANSWER: frozenset[Status] = frozenset({"returned", "failed"})
+
+
+def cut(text: str) -> str:
+    """Header text as evidence keeps it: at most FIELD_EVIDENCE characters, and no surrogates, which JSON cannot carry."""
+    return text[:FIELD_EVIDENCE].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def rfc3339(ms: int) -> str:
+    """Milliseconds since 1970 UTC as RFC 3339 with milliseconds and Z."""
+    seconds, rest = divmod(ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def to_ms(text: str) -> int:
+    """The inverse of `rfc3339`; takes any RFC 3339 time. Raises ValueError."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The hand-over, written by ingest.
+
+    sender: MAIL FROM, else the topmost Return-Path, as compared; "" the null sender; None absent or unreadable.
+    recipients: as the hand-over gave them (their case kept), () when it gave none. via: lmtp, smtp, pipe, import, foreign.
+    size and digest are of the mail as received, SHA-256; larger than what is kept when `truncated`.
+    archived: the archive's reference when the bytes are there and the record's value is empty.
+    """
+
+    mail_id: str
+    sender: str | None
+    recipients: tuple[str, ...]
+    received_at: str
+    via: str
+    size: int
+    digest: str
+    message_id: str | None = None
+    archived: str | None = None
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """The bounce filter's word. rule: what fired, None for passed. field: the header field that made it fire, cut.
+    silence: why no mail of ours may answer this one although it passed (a rule's name), or None.
+    recipients: those of the hand-over that are no repeats. subject: for people who look, cut."""
+
+    rule: str | None = None
+    field: str | None = None
+    silence: str | None = None
+    recipients: tuple[str, ...] = ()
+    subject: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Authentication:
+    """Who wrote it. sender: the author as compared. source: "from" or "sender". account: the account's id. method: what made it
+    strong (openpgp, dkim, authentication-results). reason: in words, why it is not stronger. own_address: `sender` is a verified
+    address of the account. openpgp, dkim, results: the evidence (JSON documents of their packages) with all that was looked up."""
+
+    sender: str | None
+    source: str | None
+    strength: Strength
+    account: str | None = None
+    account_name: str | None = None
+    account_active: bool | None = None
+    account_requires_strong: bool = False
+    account_fingerprints: tuple[str, ...] = ()
+    account_addresses: tuple[str, ...] = ()
+    method: str | None = None
+    reason: str | None = None
+    openpgp: dict[str, Any] | None = None
+    dkim: tuple[dict[str, Any], ...] = ()
+    results: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One delivery. recipient: as compared; address: as written. source: "envelope", "header:<name>" or "to-cc".
+    captures: the named groups of the handler's pattern, and the numbered ones as "1", "2" …"""
+
+    delivery_id: str
+    handler: str
+    recipient: str
+    address: str
+    source: str
+    captures: dict[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a delivery, or of the whole mail (recipient None). detail: words for people who run the mail, never shown to a
+    sender, but for `refused` and `bad-signature`, where it is what the notice says. recipients: in mail.failures, all addresses that
+    this one decision was about. oops_id: where one is owed. reply_id: of the mail that we owe or the handler's answer, the join to
+    the reply events. fingerprint: of the exception (type and place). attempts: how often the handler was called."""
+
+    status: Status
+    reason: str | None
+    outcome_id: str
+    delivery_id: str
+    stage: str
+    decided_at: str
+    recipient: str | None = None
+    recipients: tuple[str, ...] = ()
+    detail: str | None = None
+    handler: str | None = None
+    oops_id: str | None = None
+    reply_id: str | None = None
+    fingerprint: str | None = None
+    attempts: int = 1
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEvent:
+    """What became of a mail that we owe. status: silent (rule: a rule's name), sent, given-up (rule: why). to: the address
+    written to, None where nobody was. kind: oops, notice or answer."""
+
+    reply_id: str
+    status: Literal["silent", "sent", "given-up"]
+    kind: str
+    at: str
+    rule: str | None = None
+    to: str | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A hand-over, or recipients of it, that were here before. first: the raw record that came first."""
+
+    recipients: tuple[str, ...]
+    first: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay brings in: its generation, the recipients that it is for, and whether replies were asked for."""
+
+    generation: int
+    recipients: tuple[str, ...] = ()
+    replies: bool = False
+    redo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is known of a mail so far. raw: where the mail itself stands (set by the first stage). origin: the JSON document
+    this was decoded from, less the members replaced since; it is written again as it was, so that what a newer version put
+    there is kept."""
+
+    envelope: Envelope
+    raw: Position | None = None
+    screening: Screening | None = None
+    authentication: Authentication | None = None
+    route: Route | None = None
+    outcome: Outcome | None = None
+    reply: ReplyEvent | None = None
+    repeated: Repeated | None = None
+    replay: Replay | None = None
+    origin: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def generation(self) -> int:
+        """0 for the first processing, a replay's number otherwise."""
+        return self.replay.generation if self.replay else 0
+
+    def having(self, **members: Any) -> Self:
+        """A copy with these members set."""
+        origin = {name: part for name, part in self.origin.items() if name not in members} if self.origin else self.origin
+        return replace(self, origin=origin, **members)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warning codes of every stage, in order, each once."""
+        parts = (self.screening, self.authentication, self.route, self.outcome)
+        return list(dict.fromkeys(code for part in parts if part for code in part.warnings))
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document (with dataclasses in it, which `orjson` writes)."""
+        document: dict[str, Any] = {"version": VERSION, "envelope": self.envelope}
+        if self.raw:
+            document["raw"] = self.raw._asdict()
+        for name in _MEMBERS:
+            value = getattr(self, name)
+            if value is not None:
+                document[name] = value
+        return document | self.origin if self.origin else document
+
+    def encode(self) -> bytes:
+        """The JSON document as it is stored."""
+        return orjson.dumps(self.document())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Facts of any version up to ours. Raises Newer for a newer major version, ValueError for what is no facts document."""
+        document = orjson.loads(data)
+        if not isinstance(document, dict) or not isinstance(document.get("envelope"), dict):
+            raise ValueError("not a facts document: no member 'envelope'")
+        return cls.from_document(document)
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """As `decode`, from a parsed document, which is kept as `origin`."""
+        version = document.get("version")
+        if version != VERSION:
+            document = _upcast(document, str(version))
+        raw = document.get("raw")
+        members = {name: _TYPES[name](document[name]) for name in ("envelope", *_MEMBERS) if document.get(name) is not None}
+        return cls(raw=Position(**raw) if raw else None, origin=document, **members)
+
+
+_MEMBERS = ("screening", "authentication", "route", "outcome", "reply", "repeated", "replay")
+
+
+def _reader(kind: type) -> Any:
+    """A function that builds a frozen value from its JSON object: lists become tuples, unknown fields of it are left out."""
+    known = {f.name for f in fields(kind)}
+
+    def read(value: dict[str, Any]) -> Any:
+        return kind(**{name: tuple(part) if type(part) is list else part for name, part in value.items() if name in known})
+
+    return read
+
+
+_TYPES = {
+    "envelope": _reader(Envelope),
+    "screening": _reader(Screening),
+    "authentication": _reader(Authentication),
+    "route": _reader(Route),
+    "outcome": _reader(Outcome),
+    "reply": _reader(ReplyEvent),
+    "repeated": _reader(Repeated),
+    "replay": _reader(Replay),
+}
+
+
+def _upcast(document: dict[str, Any], version: str) -> dict[str, Any]:
+    """The document in our version. A newer minor is read as it is: what we do not know of it is kept."""
+    major = version.partition(".")[0]
+    if not major.isdigit() or int(major) > int(VERSION.partition(".")[0]):
+        raise Newer(f"facts of version {version}; this program reads up to {VERSION}: upgrade postroom on this machine before it goes on")
+    return document

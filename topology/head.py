@@ -1,0 +1,131 @@
+"""The head of a mail: just the header fields that the stages read, picked from the bytes with one regular expression.
+
+Four times as fast as the standard library's header parser, and held against it by the tests on every mail of the corpus:
+the same fields, the same order, the same end of the header (`email.feedparser`, policy compat32).
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MAX_HEADER = 1 << 20
+"""Octets of header above which a mail is malformed: nobody's mail, and every field of it would be looked at."""
+MAX_FIELDS = 10_000
+"""Fields above which a mail is malformed, for the same reason."""
+
+_READ = (
+    "from|sender|to|cc|message-id|subject|date|return-path|content-type|content-transfer-encoding|precedence|auto-submitted|received|"
+    "authentication-results|dkim-signature|in-reply-to|references|"
+    # Fields by which robots, lists and our own mails are known (topology/screening.py).
+    "list-[a-z]+|x-[!-9;-~]+|delivered-to|feedback-id|failed-recipients|vacation-[a-z]+|autosubmitted"
+)
+# A line that neither starts a field nor continues one ends the header: the empty line, or what should not be there. Blanks
+# before the colon are the obsolete form (RFC 5322 section 4.5) and count, or "From : x" would hide a second author from us that
+# others see. A "From " line of a mailbox that strayed into the header is passed over, as the standard parser does.
+_FIELD_LINE = rb"[ \t]|[!-9;-~]+[ \t]*:|From "
+_HEADER_END = re.compile(rb"^(?!" + _FIELD_LINE + rb")", re.MULTILINE)
+_LINE_START = re.compile(_FIELD_LINE)
+_MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)")
+
+
+class Field(NamedTuple):
+    """A header field. name: lower case. value: unfolded (the line ends removed, the blanks kept), as text: UTF-8, and where it
+    is not, surrogate escapes keep the bytes."""
+
+    name: str
+    value: str
+
+
+class Head:
+    """The picked fields of one mail, in their order, and the header's end.
+
+    fields: all picked ones. end: the offset of the header's end in the bytes (past the last header line). body: the offset
+    at which the body starts. broken: why the header is malformed ("too-long", "too-many-fields"), or None.
+    """
+
+    __slots__ = ("_by_name", "body", "broken", "end", "fields")
+
+    def __init__(self, fields: list[Field], end: int, body: int, broken: str | None) -> None:
+        self.fields = fields
+        self.end = end
+        self.body = body
+        self.broken = broken
+        by_name: dict[str, list[str]] = {}
+        for name, value in fields:
+            by_name.setdefault(name, []).append(value)
+        self._by_name = by_name
+
+    def all(self, name: str) -> list[str]:
+        """Every value of the field (name in lower case), topmost first."""
+        return self._by_name.get(name, [])
+
+    def first(self, name: str) -> str | None:
+        """The topmost value of the field, blanks stripped, or None where there is none."""
+        values = self._by_name.get(name)
+        return values[0].strip() if values else None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+
+class HeadReader:
+    """Reads heads. extra: names of further fields that settings ask for (original-recipient headers)."""
+
+    def __init__(self, extra: Iterable[str] = ()) -> None:
+        names = "|".join([_READ, *(re.escape(name.lower()) for name in extra)])
+        self._pick = re.compile(
+            rb"^(" + names.encode("ascii") + rb")[ \t]*:(.*(?:\n[ \t].*)*)",
+            re.MULTILINE | re.IGNORECASE,
+        )
+
+    def read(self, raw: bytes) -> Head:
+        """The head of a mail as received. Never raises; linear in the header's length."""
+        header, body = split(raw)
+        if len(header) > MAX_HEADER:
+            return Head([], len(header), body, "too-long")
+        if header.count(b"\n") > MAX_FIELDS and _count_fields(header) > MAX_FIELDS:
+            return Head([], len(header), body, "too-many-fields")
+        lines = header if b"\r" not in header else header.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        fields = [
+            Field(name.decode("ascii").lower(), (value if b"\n" not in value else value.replace(b"\n", b"")).decode("utf-8", "surrogateescape"))
+            for name, value in self._pick.findall(lines)
+        ]
+        return Head(fields, len(header), body, None)
+
+
+def split(raw: bytes) -> tuple[bytes, int]:
+    """The header block (without the line of a mailbox's "From " separator where it stands first) and the offset at which the
+    body starts. Line ends are LF or CRLF; a bare CR within the header ends a line too, as the standard parser has it."""
+    start = 0
+    if _MAILBOX_LINE.match(raw):
+        start = raw.find(b"\n") + 1 or len(raw)
+    match = _HEADER_END.search(raw, start)
+    end = match.start() if match else len(raw)
+    block = raw[start:end]
+    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
+        return _split_bare_cr(raw, start)
+    if raw.startswith(b"\n", end):
+        return block, end + 1
+    return block, end + 2 if raw.startswith(b"\r\n", end) else end
+
+
+_ANY_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+
+
+def _split_bare_cr(raw: bytes, start: int) -> tuple[bytes, int]:
+    """As `split`, line by line: for the rare mail with bare CRs in its header."""
+    at = start
+    while at < len(raw) and at - start <= MAX_HEADER:
+        match = _ANY_LINE.match(raw, at)
+        assert match
+        line = match.group()
+        if line in (b"\n", b"\r\n", b"\r"):
+            return raw[start:at], match.end()
+        if not _LINE_START.match(line):
+            return raw[start:at], at
+        at = match.end()
+    return raw[start:at], at
+
+
+def _count_fields(header: bytes) -> int:
+    return len(re.findall(rb"^[!-9;-~]+[ \t]*:", header, re.MULTILINE))
