@@ -1,0 +1,58 @@
+"""What a stage is to the runner: a function from records to what is to be written, and what to write when that fails."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from streams.record import Draft, Record
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """This one delivery asks for time: try it again. after: seconds wished for, None for the usual delays. why: for the log and,
+    when patience ends, for the outcome; timeout: this try ran out of time."""
+
+    why: str
+    after: float | None = None
+    timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a record cannot be processed. kind: `error`, the stage raised on it (`error` is what it raised); `crashed`, the process
+    died on it and it was not run again; `gave-up` and `timeout`, its tries ended (on time out of time, or otherwise).
+    attempts: how often it was tried. detail: words for people who run the mail."""
+
+    kind: Literal["error", "crashed", "gave-up", "timeout"]
+    error: BaseException | None = None
+    attempts: int = 1
+    detail: str = ""
+
+
+Result = list[Draft] | Again
+"""What a stage says of one record: what to write, or to try it again (only stages that have retry topics)."""
+
+
+class Stage(ABC):
+    """One step of a mail's way, run by `streams.runner` on batches of records of its source topics."""
+
+    name: str
+    """As in consumer groups, logs and metrics."""
+
+    def assigned(self, partitions: frozenset[int]) -> None:  # noqa: B027 - most stages keep no state by partition, and need nothing here
+        """These partitions are ours now: build what is remembered of them, from the log. Called before their first record."""
+
+    def revoked(self, partitions: frozenset[int]) -> None:  # noqa: B027 - likewise
+        """These partitions are somebody else's from now on: forget. Also called before `assigned` when the runner starts a
+        partition afresh after a commit failed."""
+
+    @abstractmethod
+    def process(self, records: Sequence[Record]) -> list[Result]:
+        """One result a record, in their order. May block on I/O. It may be called again for the same records, in other groupings
+        or one by one, and must then come to the same results. Raises `faults.Hold` (a whole part is away), `faults.Newer`, or
+        anything else, upon which the runner calls it one by one to find the record at fault."""
+
+    @abstractmethod
+    def failed(self, record: Record, failure: Failure) -> list[Draft]:
+        """What to write for a record that could not be processed. Must not raise on any record, and calls nobody's code."""
