@@ -21,38 +21,31 @@ def header_end(raw: bytes) -> int:
 
 
 class Mail:
-    """The parts of one mail, each made when it is first asked for, so that several signatures share them.
+    """The parts of one mail, which its signatures share.
 
-    fields: (name in lower case, the whole field without its last CRLF), from top to bottom. flaw: why the header cannot be
-    relied on, or "". A reader that ends a line at a bare CR, or stops at a line that is no field, would see another author than
-    the one whose field was signed; so such a header passes no signature (RFC 6376 3.8 and 8.15: not a well-formed message).
+    fields: each header field, whole but for its last CRLF, from top to bottom. places: by name in lower case, where in `fields`
+    those of that name stand, likewise. flaw: why the header cannot be relied on, or "": a reader that ends a line at a bare CR,
+    or stops at a line that is no field, would see another author than the one whose field was signed, so no signature passes
+    then (RFC 6376 3.8 and 8.15: only a well-formed message can be signed).
     """
 
     def __init__(self, raw: bytes, end: int) -> None:
         self._raw = raw
         self._end = end
         self._body_hashes: dict[bool, bytes] = {}
-        self._places: dict[bytes, list[int]] | None = None
         self.flaw = ""
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.fields: list[bytes] = []
+        self.places: dict[bytes, list[int]] = {}
         head = canon.crlf(raw[:end]).removesuffix(b"\r\n")
         if head.count(b"\r") != head.count(b"\n"):
             self.flaw = "the header holds a bare CR, at which readers differ on where a field ends"
         for number, field in enumerate(_FIELD_END.split(head)):
             name = _FIELD_NAME.match(field)
             if name:
-                self.fields.append((name[1].lower(), field))
+                self.places.setdefault(name[1].lower(), []).append(len(self.fields))
+                self.fields.append(field)
             elif number or not field.startswith(b"From "):  # an mbox separator may stand on top
                 self.flaw = self.flaw or f"the header holds a line that is no field: {field[:40]!r}"
-
-    @property
-    def places(self) -> dict[bytes, list[int]]:
-        """Each field name's places in `fields`, from top to bottom."""
-        if self._places is None:
-            self._places = {}
-            for place, (name, _) in enumerate(self.fields):
-                self._places.setdefault(name, []).append(place)
-        return self._places
 
     def body_hash(self, relaxed: bool) -> bytes:
         """SHA-256 of the canonical body."""

@@ -58,7 +58,7 @@ class Signed:
     @property
     def own_field(self) -> bytes:
         """The whole signature field, without its last CRLF."""
-        return self.mail.fields[self.place][1]
+        return self.mail.fields[self.place]
 
 
 def signatures(raw: bytes, limit: int = MAX_SIGNATURES) -> tuple[Signed, ...]:
@@ -77,7 +77,7 @@ def signatures(raw: bytes, limit: int = MAX_SIGNATURES) -> tuple[Signed, ...]:
 
 
 def _read(mail: Mail, place: int) -> Signed:
-    value = mail.fields[place][1].partition(b":")[2]
+    value = mail.fields[place].partition(b":")[2]
     if len(value) > MAX_FIELD:
         return Signed(mail, place, flaw=Flaw("permerror", f"the signature field is longer than {MAX_FIELD} bytes"))
     try:
@@ -85,8 +85,9 @@ def _read(mail: Mail, place: int) -> Signed:
     except tags.TagError as error:
         return Signed(mail, place, flaw=Flaw("permerror", f"the signature field is malformed: {error}"))
     header_form, _, body_form = tag.get("c", "simple/simple").partition("/")
-    names = tuple(name.strip(b" \t\r\n").lower() for name in tag.get("h", "").encode().split(b":", MAX_NAMES))
+    names = tuple([name.strip(b" \t\r\n") for name in tag.get("h", "").encode().lower().split(b":", MAX_NAMES)])
     domain = domain_name(tag.get("d", "")) or ""
+    body_hash, signature = _base64(tag.get("bh", "")), _base64(tag.get("b", ""))
     return Signed(
         mail,
         place,
@@ -99,9 +100,9 @@ def _read(mail: Mail, place: int) -> Signed:
         names,
         header_form == "relaxed",
         body_form == "relaxed",
-        _base64(tag.get("bh", "")),
-        _base64(tag.get("b", "")),
-        Flaw("policy", mail.flaw) if mail.flaw else _flaw(tag, domain, names),
+        body_hash,
+        signature,
+        Flaw("policy", mail.flaw) if mail.flaw else _flaw(tag, domain, names, body_hash, signature),
     )
 
 
@@ -116,12 +117,17 @@ def _base64(value: str) -> bytes:
         return b""
 
 
-def _flaw(tag: Mapping[str, str], domain: str, names: Sequence[bytes]) -> Flaw | None:
-    """The first thing that is wrong with the tags, in the order in which a reader of the field would look."""
+def _flaw(tag: Mapping[str, str], domain: str, names: Sequence[bytes], body_hash: bytes, signature: bytes) -> Flaw | None:
+    """The first thing that is wrong with the tags, or None."""
     for name in _REQUIRED:
         if name not in tag:
             return Flaw("permerror", f"the signature field has no {name}=")
-    return _flaw_of_form(tag) or _flaw_of_signer(tag, domain) or _flaw_of_extent(tag, names) or _flaw_of_times(tag)
+    flaw = _flaw_of_form(tag) or _flaw_of_signer(tag, domain) or _flaw_of_extent(tag, names) or _flaw_of_times(tag)
+    if not flaw and len(body_hash) != 32:
+        return Flaw("permerror", "bh= is no SHA-256 hash in base64")
+    if not flaw and not signature:
+        return Flaw("permerror", "b= is not base64")
+    return flaw
 
 
 def _flaw_of_form(tag: Mapping[str, str]) -> Flaw | None:
@@ -135,9 +141,7 @@ def _flaw_of_form(tag: Mapping[str, str]) -> Flaw | None:
         return Flaw("permerror", f"the canonicalisation is unknown (c={tag['c'][:40]})")
     if "q" in tag and "dns/txt" not in (query.strip(tags.FWS) for query in tag["q"].split(":")):
         return Flaw("permerror", f"the key is not to be had from DNS (q={tag['q'][:40]})")
-    if len(_base64(tag["bh"])) != 32:
-        return Flaw("permerror", "bh= is no SHA-256 hash in base64")
-    return None if _base64(tag["b"]) else Flaw("permerror", "b= is not base64")
+    return None
 
 
 def _flaw_of_signer(tag: Mapping[str, str], domain: str) -> Flaw | None:

@@ -76,15 +76,16 @@ def _cover(one: Signed) -> tuple[list[bytes], tuple[str, ...]]:
     """The header fields that the signature is over, in the order of h= (each name takes the lowest field not yet taken, and
     nothing when there is none: 5.4.2), and the names of single fields of which one is left. The signature's own field is never
     among them (3.5)."""
+    mail = one.mail
     left: dict[bytes, list[int]] = {}
     fields: list[bytes] = []
     for name in one.names:
         if name not in left:
-            left[name] = [place for place in one.mail.places.get(name, ()) if place != one.place]
+            left[name] = [place for place in mail.places.get(name, ()) if place != one.place]
         if left[name]:
-            fields.append(one.mail.fields[left[name].pop()][1])
-    unsigned = tuple(name.decode() for name in _SINGLE if left.get(name, one.mail.places.get(name)))
-    return fields, unsigned
+            fields.append(mail.fields[left[name].pop()])
+    unsigned = [name.decode() for name in _SINGLE if name in mail.places and left.get(name, True)]
+    return fields, tuple(unsigned)
 
 
 def _time_flaw(one: Signed, received_at_ms: int, limits: Limits) -> Flaw | None:
