@@ -1,0 +1,168 @@
+"""The log in one SQLite file: see `SqliteLog`."""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from streams.errors import Fatal
+from streams.log import Consumer, Extent, Log, Rebalanced, Standing, TopicSpec, _nothing
+from streams.record import Appended, Draft, Position, Record, TopicPartition
+from streams.sqlite import membership, schema
+from streams.sqlite.consumer import SqliteConsumer
+from streams.sqlite.membership import Member
+from streams.sqlite.reading import PAGE_ROWS, Span
+from streams.sqlite.rows import MAX_OFFSET, MAX_PARTITIONS, MAX_TOPICS, OFFSET_BITS, Topic, record_of
+from streams.sqlite.shared import Shared
+
+
+class SqliteLog(Log):
+    """A log in one file, for all processes of one machine.
+
+    path: the file; it is created if it is not there, its folder is not. session: seconds after which a worker that does not renew
+    its lease (it is frozen, or died in another pid namespace) loses its partitions. largest: bytes that value, key and headers
+    of a record may have together; more is TooLarge. clock: seconds since 1970, for the append times.
+
+    Durable means: written to the write-ahead log and synced with fsync. Raises NotOurLog and Fatal when it cannot be opened.
+
+    Every call of SQLite gives up Python's interpreter lock, and a thread that computes hands it back only after
+    `sys.getswitchinterval()`; a program with busy threads should set that to 0.5 ms (5 ms a call are Python's default).
+    """
+
+    def __init__(self, path: Path, *, session: float = 6.0, largest: int = 256 << 20, clock: Callable[[], float] = time.time) -> None:
+        real = path.resolve()
+        schema.ensure_file(real)
+        self._shared = Shared(real, session, largest, clock)
+        self._reading = self._shared.reading
+        self.id = self._shared.writer.log_id
+
+    # Reader
+
+    def topics(self) -> dict[str, int]:
+        """See `Reader.topics`."""
+        return {topic.name: topic.partitions for topic in self._reading.topics().values()}
+
+    def extents(self, topic: str) -> list[Extent]:
+        """See `Reader.extents`."""
+        found = self._reading.topic(topic)
+        slots = [found.slot(partition) for partition in range(found.partitions)]
+        heads = self._reading.heads(slots)
+        return [Extent(*heads[slot]) for slot in slots]
+
+    def read(
+        self,
+        topic: str,
+        partition: int | None = None,
+        *,
+        start: int | None = None,
+        end: int | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> Iterator[Record]:
+        """See `Reader.read`."""
+        found = self._reading.topic(topic)
+        partitions = range(found.partitions) if partition is None else [partition]
+        return chain.from_iterable(self._read(found, number, Span(start, end, since, until)) for number in partitions)
+
+    def _read(self, topic: Topic, partition: int, span: Span) -> Iterator[Record]:
+        low, high = self._reading.between(topic.slot(partition), span)
+        while low < high:
+            page = self._reading.page(low, high, PAGE_ROWS)
+            for row in page.rows:
+                yield record_of(topic.name, row)
+            low = page.end
+
+    def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
+        """See `Reader.fetch`."""
+        topics = self._reading.topics()
+        ids = [self._row_id(position, topics) for position in positions]
+        rows = self._reading.these([number for number in ids if number is not None])
+        return [
+            None if number is None or number not in rows else record_of(position.topic, rows[number])
+            for position, number in zip(positions, ids, strict=True)
+        ]
+
+    def _row_id(self, position: Position, topics: dict[str, Topic]) -> int | None:
+        topic = topics.get(position.topic)
+        if (
+            position.log != self.id
+            or topic is None
+            or position.partition not in range(topic.partitions)
+            or not 0 <= position.offset <= MAX_OFFSET
+        ):
+            return None
+        return topic.slot(position.partition) << OFFSET_BITS | position.offset
+
+    def standings(self, group: str, topics: Iterable[str]) -> dict[TopicPartition, Standing]:
+        """See `Reader.standings`."""
+        there = self._reading.topics()
+        found: dict[TopicPartition, Standing] = {}
+        for topic in [there[name] for name in topics if name in there]:
+            rows = self._reading.rows(_STANDINGS, (group, topic.slot(0), topic.slot(topic.partitions - 1)))
+            found.update({TopicPartition(topic.name, slot & MAX_PARTITIONS - 1): Standing(offset, note) for slot, offset, note in rows})
+        return found
+
+    # Log
+
+    def create(self, topics: Sequence[TopicSpec]) -> None:
+        """See `Log.create`."""
+        for spec in topics:
+            if not 0 < spec.partitions <= MAX_PARTITIONS:
+                raise Fatal(f"topic {spec.name}: {spec.partitions} partitions; this log takes 1 to {MAX_PARTITIONS}")
+        self._shared.writer.call(lambda connection: _create(connection, topics))
+
+    def append(self, drafts: Sequence[Draft]) -> list[Appended]:
+        """See `Log.append`."""
+        rows = self._shared.rows_of(drafts)
+        written = self._shared.writer.call(rows=rows)
+        return [
+            Appended(Position(self.id, draft.topic, place >> OFFSET_BITS & MAX_PARTITIONS - 1, place & MAX_OFFSET), repeat)
+            for draft, (place, repeat) in zip(drafts, written.placed, strict=True)
+        ]
+
+    def consumer(
+        self, group: str, topics: Sequence[str], *, on_assigned: Rebalanced = _nothing, on_revoked: Rebalanced = _nothing
+    ) -> Consumer:
+        """See `Log.consumer`."""
+        found = [self._reading.topic(name) for name in topics]
+        if len({topic.partitions for topic in found}) != 1:
+            counts = ", ".join(f"{topic.name}: {topic.partitions}" for topic in found)
+            raise Fatal(f"group {group}: its topics must have the same number of partitions ({counts})")
+        shared = self._shared
+
+        def join(connection: sqlite3.Connection) -> Member:
+            number = membership.ensure_group(connection, group, found)
+            return membership.join(connection, number, shared.worker, shared.lease(), membership.topics_key(found))
+
+        member: Member = shared.writer.call(join).result
+        shared.ring()
+        shared.keep_alive()
+        return SqliteConsumer(shared, group, member, found, on_assigned=on_assigned, on_revoked=on_revoked)
+
+    def ensure_group(self, group: str, topics: Sequence[str]) -> None:
+        """See `Log.ensure_group`."""
+        found = [self._reading.topic(name) for name in topics]
+        self._shared.writer.call(lambda connection: membership.ensure_group(connection, group, found))
+
+    def close(self) -> None:
+        """See `Log.close`. Consumers that are still open lose what they own."""
+        self._shared.close()
+
+
+def _create(connection: sqlite3.Connection, topics: Sequence[TopicSpec]) -> None:
+    for spec in topics:
+        made = connection.execute(
+            "INSERT INTO topics (name, partitions, retention) VALUES (?, ?, ?) ON CONFLICT DO NOTHING RETURNING id",
+            (spec.name, spec.partitions, spec.retention),
+        ).fetchone()
+        if made is None:
+            continue
+        topic = Topic(made[0], spec.name, spec.partitions)
+        if topic.id >= MAX_TOPICS:
+            raise Fatal(f"topic {spec.name}: the log has {MAX_TOPICS - 1} topics, and takes no more")
+        connection.executemany("INSERT INTO heads VALUES (?, 0, 0, 0)", [(topic.slot(partition),) for partition in range(topic.partitions)])
+
+
+_STANDINGS = """SELECT s.slot, s.offset, s.note FROM groups g JOIN standings s ON s.grp = g.id
+    WHERE g.name = ? AND s.slot BETWEEN ? AND ? ORDER BY s.slot"""

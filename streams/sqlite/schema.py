@@ -1,0 +1,160 @@
+"""The file: its tables, how it is created, and the check that it is ours.
+
+A new file is built under another name and moved into place, so a crash leaves either none or a whole one, and two programs
+that start at once agree on one log id.
+"""
+
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+from urllib.parse import quote
+
+from streams.errors import Fatal, NotOurLog
+from streams.sqlite.border import border
+
+APPLICATION_ID = 0x706F7374
+"""PRAGMA application_id: "post" in ASCII, so that file(1) and we know the file for what it is."""
+
+VERSION = 1
+"""PRAGMA user_version: raised with every change of the tables, and never lowered."""
+
+PAGE_SIZE = 8192
+"""Bytes. See benchmarks: a 4 KB mail fills half a page, and a row id index has few levels."""
+
+PATIENCE_MS = 10_000
+"""How long SQLite waits for a lock that a foreign program (a backup, the sqlite3 shell) holds. Our own writers queue on flock."""
+
+TABLES = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- retention is in seconds, NULL for the default. Nothing enforces it yet; whatever will must raise heads.first, and must stop at
+-- the smallest standings.offset of the partition, so that nothing is dropped that a group has not passed.
+CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL, retention REAL);
+
+-- One row a partition. slot: see rows.py. first: the oldest offset kept; next: the one that the next record gets; time: of the newest.
+CREATE TABLE heads (slot INTEGER PRIMARY KEY, first INTEGER NOT NULL, next INTEGER NOT NULL, time INTEGER NOT NULL);
+
+-- Values that came with a digest (SHA-256), once each. One that no record refers to any more may go.
+CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, value BLOB NOT NULL);
+
+-- value is NULL where content names a row of contents. once: the record's unique id within its topic. headers: see rows.py.
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, carried INTEGER NOT NULL, content INTEGER, once BLOB, key BLOB, headers BLOB, value BLOB
+);
+-- Groups pass over carried records by walking this index, which does not have them.
+CREATE INDEX live ON records (carried) WHERE carried = 0;
+CREATE UNIQUE INDEX once ON records (id >> 50, once) WHERE once IS NOT NULL;
+-- Tells who still refers to a content, and so when it may be erased.
+CREATE INDEX referrers ON records (content) WHERE content IS NOT NULL;
+
+-- version is raised by every change of the group's members or owners, so that a member learns of it from one number.
+CREATE TABLE groups (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL);
+
+-- Where a group stands. owner is a row of members, NULL when the partition is free; epoch is raised by every change of owner.
+CREATE TABLE standings (
+    grp INTEGER, slot INTEGER, offset INTEGER NOT NULL, note TEXT NOT NULL, owner INTEGER, epoch INTEGER NOT NULL,
+    PRIMARY KEY (grp, slot)
+) WITHOUT ROWID;
+
+-- A worker is a process that has the log open. expires: on CLOCK_MONOTONIC, which all processes of a machine share, in seconds.
+CREATE TABLE workers (id TEXT PRIMARY KEY, expires REAL NOT NULL) WITHOUT ROWID;
+
+-- A member is a worker's consumer. AUTOINCREMENT: the id of one that is gone never comes back, as it stands in standings.owner.
+CREATE TABLE members (id INTEGER PRIMARY KEY AUTOINCREMENT, worker TEXT NOT NULL, grp INTEGER NOT NULL, topics TEXT NOT NULL);
+"""
+
+
+def ensure_file(path: Path) -> None:
+    """Creates the log where there is none; checks it where there is. Raises NotOurLog (nothing was touched) and Fatal."""
+    with border(path):
+        if not path.exists():
+            with _creating(path):
+                if not path.exists():
+                    _create(path)
+                    return
+        _check(path)
+
+
+def connect(path: Path, *, write: bool) -> sqlite3.Connection:
+    """A connection to an existing log, for whichever thread holds it. Readers' connections cannot write, nor checkpoint when they
+    close. Raises sqlite3.Error."""
+    uri = f"file:{quote(str(path))}?mode={'rw' if write else 'ro'}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=PATIENCE_MS / 1000)
+    connection.execute(f"PRAGMA cache_size = {-65536 if write else -8192}")
+    if write:
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            connection.close()
+            raise Fatal(f"{path}: SQLite cannot keep a write-ahead log here; the file must be on a local disk")
+        connection.execute("PRAGMA synchronous = FULL")
+        # The writer checkpoints by itself, under the lock file.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+    return connection
+
+
+def log_id(connection: sqlite3.Connection) -> str:
+    """The id that the log got when it was created."""
+    (value,) = connection.execute("SELECT value FROM meta WHERE name = 'id'").fetchone()
+    return str(value)
+
+
+def lock_path(path: Path) -> Path:
+    """The file on which all writers of a log queue."""
+    return path.with_name(path.name + ".lock")
+
+
+def wal_path(path: Path) -> Path:
+    """SQLite's write-ahead log."""
+    return path.with_name(path.name + "-wal")
+
+
+@contextmanager
+def _creating(path: Path) -> Iterator[None]:
+    """Alone among the programs that would create this log now."""
+    with lock_path(path).open("ab") as lock:
+        flock(lock, LOCK_EX)
+        yield
+
+
+def _create(path: Path) -> None:
+    if wal_path(path).exists():
+        # Without its main file SQLite would drop it, and it may hold the newest records of a log that somebody moved away.
+        raise Fatal(f"{wal_path(path)} stands there without {path.name}: move it back to its log, or delete it")
+    new = path.with_name(f"{path.name}.new-{uuid.uuid4().hex}")
+    try:
+        with closing(sqlite3.connect(new, isolation_level=None)) as connection:
+            # application_id and user_version must stand in the main file before it becomes a WAL database: _check reads only that.
+            connection.executescript(f"PRAGMA page_size = {PAGE_SIZE}; BEGIN; {TABLES}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", [("id", uuid.uuid4().hex), ("created", str(int(time.time())))])
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")
+        new.rename(path)
+    finally:
+        for leftover in (new, wal_path(new), new.with_name(new.name + "-shm"), new.with_name(new.name + "-journal")):
+            leftover.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check(path: Path) -> None:
+    """Reads the two marks without a lock, a journal or any other trace. Not with open(): closing a file drops all POSIX locks that
+    this process holds on it, those of SQLite's other connections included (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
+    if path.is_file() and path.stat().st_size == 0:
+        raise NotOurLog(f"{path} is an empty file; delete it to start a new log")
+    with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if application != APPLICATION_ID:
+        raise NotOurLog(f"{path} is a SQLite database of another program; name another file in log.url")
+    if version > VERSION:
+        raise NotOurLog(f"{path} was written by a newer release (tables of version {version}, this one knows {VERSION}); use that release")
