@@ -11,16 +11,12 @@ siblings (a.example.org signing for b.example.org), which come out as not aligne
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from typing import Literal
 
-import idna
+from topology.address import domain_key
 
 Alignment = Literal["strict", "relaxed", "none"]
-
-_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 
 # Second-level names below which countries sell names: co.uk, com.au, ac.jp. A domain that only looks like one loses relaxed
 # alignment between itself and its subdomains, and nothing else.
@@ -39,19 +35,14 @@ _GIVEN_AWAY = {
 
 
 def domain_name(text: str) -> str | None:
-    """The domain as domains are compared: lower case, A-labels (RFC 5891), no dot at the end. None when it is no domain name."""
+    """The domain name as domains are compared (`topology.address.domain_key`); None when it is none, or an address literal."""
     return _domain_name(text) if len(text) <= 1000 else None
 
 
 @lru_cache(maxsize=4096)
 def _domain_name(text: str) -> str | None:
-    text = text.lower().removesuffix(".")
-    if not text.isascii():
-        try:
-            text = idna.encode(text, uts46=True).decode()
-        except (idna.IDNAError, UnicodeError):
-            return None
-    return text if len(text) <= 253 and _DOMAIN.fullmatch(text) else None
+    key = domain_key(text)
+    return key if key and len(key) <= 253 and not key.startswith("[") else None
 
 
 def below(lower: str, upper: str) -> bool:
