@@ -109,7 +109,8 @@ def finished(facts: Facts, sender: str, original: bytes | None, entity: bytes) -
     """The message without the original: `entity` with the head of a mail of ours. sender: the address that we write from, ASCII.
     original: the mail that is answered, or None when it is gone."""
     outcome, to = facts.outcome, sender_of(facts)
-    assert outcome and to
+    assert outcome
+    assert to
     thread = thread_of(original or b"")
     reply_id = reply_id_of(facts, outcome)
     lines = [
@@ -173,6 +174,7 @@ def decoded(value: str) -> str:
 
 def _text_of(piece: bytes, charset: str | None) -> str:
     try:
-        return piece.decode(charset or "ascii", "replace")
+        # Without a charset it is what stood between encoded words, which `decode_header` gives in this form.
+        return piece.decode(charset or "raw-unicode-escape", "replace")
     except (LookupError, UnicodeError, ValueError):  # no such charset, or a codec that is none of text
         return piece.decode("utf-8", "replace")
