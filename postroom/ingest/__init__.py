@@ -1,0 +1,1 @@
+"""How mails come in: listeners, pipe and import. Whatever the way, a mail is accepted when `Acceptor.accept` has returned."""

@@ -1,0 +1,67 @@
+"""Reading one mail piece by piece in bounded memory: kept whole up to a size, beyond it as its beginning, size and hash."""
+
+from hashlib import sha256
+from typing import NamedTuple, Protocol
+
+KEPT = 64 << 10
+"""Octets that are kept of an oversized mail (DESIGN.md section 5)."""
+_BLOCK = 1 << 20
+
+
+class Kept(NamedTuple):
+    """A mail as it was read. raw: all of it, or its beginning when truncated. size and digest (SHA-256, hex): of all of it."""
+
+    raw: bytes
+    size: int
+    digest: str
+    truncated: bool
+
+
+class Readable(Protocol):
+    """A binary stream."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class Keeper:
+    """Collects the pieces of one mail. Holds at most twice `max_size` octets, however long the mail is."""
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._pieces: list[bytes] = []
+        self._pending = 0
+        self._size = 0
+        self._hash = sha256()
+        self._beginning: bytes | None = None
+
+    def add(self, piece: bytes) -> None:
+        """Takes the next octets of the mail."""
+        self._pieces.append(piece)
+        self._pending += len(piece)
+        if self._pending > (self._max_size if self._beginning is None else _BLOCK):
+            self._let_go()
+
+    def done(self) -> Kept:
+        """The mail; there will be no more of it."""
+        if self._beginning is None:
+            raw = b"".join(self._pieces)
+            return Kept(raw, len(raw), sha256(raw).hexdigest(), False)
+        self._let_go()
+        return Kept(self._beginning, self._size, self._hash.hexdigest(), True)
+
+    def _let_go(self) -> None:
+        block = b"".join(self._pieces)
+        self._pieces.clear()
+        self._pending = 0
+        self._size += len(block)
+        self._hash.update(block)
+        if self._beginning is None:
+            self._beginning = block[: min(KEPT, self._max_size)]
+
+
+def read_mail(stream: Readable, max_size: int) -> Kept:
+    """The rest of the stream as one mail. Raises what reading raises."""
+    keeper = Keeper(max_size)
+    while piece := stream.read(_BLOCK):
+        keeper.add(piece)
+    return keeper.done()
