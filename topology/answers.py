@@ -12,7 +12,9 @@ MAX_TEXT = 2048
 MAX_TEXTS = 8
 
 Evidence = str | list[str] | None
-"""An answer as JSON. As in a zone file: a text, a list of texts, "TEMPERROR" or "PERMERROR"; None when the name does not exist."""
+"""An answer as JSON. As in a zone file: a text, a list of texts, "TEMPERROR" or "PERMERROR", and after either, when it is known,
+": " and what went wrong; None when the name does not exist. In a list each item is a text, whatever it says."""
+_ERRORS = {"TEMPERROR": "DNS gave a temporary error", "PERMERROR": "DNS gave a permanent error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +47,20 @@ class Answer:
 
     def evidence(self) -> Evidence:
         """This answer as a value for JSON; `from_evidence` gives the same verdicts again."""
-        if self.status == "found":
-            return self.texts[0] if len(self.texts) == 1 else list(self.texts)
-        return None if self.status == "none" else self.status.upper()
+        if self.status == "none":
+            return None
+        if self.status != "found":
+            return f"{self.status.upper()}: {self.why}"
+        return list(self.texts) if len(self.texts) > 1 or self.texts[0].startswith(tuple(_ERRORS)) else self.texts[0]
 
     @classmethod
     def from_evidence(cls, value: Evidence, ttl: int = 0) -> Answer:
         """The answer that `evidence` gave, or that a value of a zone file stands for."""
-        match value:
-            case None:
-                return cls("none", ttl=ttl)
-            case "TEMPERROR":
-                return cls("temperror", ttl=ttl, why="DNS gave a temporary error")
-            case "PERMERROR":
-                return cls("permerror", ttl=ttl, why="DNS gave a permanent error")
-            case str():
-                return cls.of((value,), ttl)
-            case _:
-                return cls.of(value, ttl)
+        if value is None:
+            return cls("none", ttl=ttl)
+        if isinstance(value, list):
+            return cls.of(value, ttl)
+        word, _, why = value.partition(": ")
+        if word in _ERRORS:
+            return cls("temperror" if word == "TEMPERROR" else "permerror", ttl=ttl, why=why or _ERRORS[word])
+        return cls.of((value,), ttl)
