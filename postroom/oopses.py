@@ -56,7 +56,7 @@ class OopsReports:
             report |= {"type": type(error).__name__ if error else None, "value": in_words(error) if error else None}
             report["tb_text"] = plain(traceback or (_told(error) if error else ""), _TEXT)
             self._config.publish(report)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the outcome counts more than its report, so whatever is wrong here ends here
             _log.exception("oops.path: %s of mail %s could not be written to %s", oops_id, mail_id, self._path)
 
     def read(self, oops_id: str) -> dict[str, Any] | None:
@@ -85,6 +85,7 @@ class OopsReports:
         _sync(written)
         written.replace(named)
         _sync(named.parent)
+        _sync(self._path)
         for file in before:
             if file != named:  # recorded again on another day
                 file.unlink(missing_ok=True)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 
 from postroom.outbox import Letter, Outbox, Send
 from streams.record import Draft, Position, Record
+from streams.retries import attempts
 from streams.stage import FOLLOWS, Again, Failure, Result, Stage
 from topology.facts import Facts, rfc3339
 from topology.ports import Archive, Mails
-from topology.records import ATTEMPT, Topics, facts_of
+from topology.records import Topics, facts_of
 from topology.replies import attach, compose, stow
 from topology.replies.events import event, given_up
 from topology.replies.limits import Limits
@@ -51,7 +52,7 @@ class _Job:
     @property
     def attempts(self) -> int:
         """How often it has been tried, this time included."""
-        return int(self.record.header(ATTEMPT) or 0) + 1
+        return attempts(self.record) + 1
 
     @property
     def with_original(self) -> bool:
@@ -130,8 +131,8 @@ class Postman(Stage):
 
     def _job(self, record: Record) -> _Job:
         facts = facts_of(record)
-        # A retry was counted when it first came.
-        limited = self._limits.exceeded(record) if record.topic == self._topics.replies else None
+        # What was tried before was within the limits then.
+        limited = None if attempts(record) else self._limits.exceeded(record)
         job = _Job(record, facts, limited)
         job.sent_at = self._sent.get(job.reply_id)
         if limited == "breaker":

@@ -106,7 +106,9 @@ class Consumer(ABC):
         Raises Transient, Fatal, PositionExpired."""
 
     @abstractmethod
-    def commit(self, outputs: Sequence[Draft], positions: Mapping[TopicPartition, int], notes: Mapping[TopicPartition, str] | None = None) -> "Future[None]":
+    def commit(
+        self, outputs: Sequence[Draft], positions: Mapping[TopicPartition, int], notes: Mapping[TopicPartition, str] | None = None
+    ) -> "Future[None]":
         """Appends outputs and moves the group to `positions` as one atomic step; a crash leaves both or neither, and readers
         see neither before. notes: what to put beside the position (absent partitions in `positions` get ""). Returns at once;
         the future is done when the step is durable, or raises Fenced (somebody else owns one of the partitions: nothing was

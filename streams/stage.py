@@ -11,11 +11,16 @@ from streams.record import Draft, Record
 @dataclass(frozen=True, slots=True)
 class Again:
     """This one delivery asks for time: try it again. after: seconds wished for, None for the usual delays. why: for the log and,
-    when patience ends, for the outcome; timeout: this try ran out of time."""
+    when patience ends, for the outcome; timeout: this try ran out of time. follows: it was not run, because an earlier delivery of
+    its key in the same batch waits (see `FOLLOWS`); that is no try."""
 
     why: str
     after: float | None = None
     timeout: bool = False
+    follows: bool = False
+
+
+FOLLOWS = Again("an earlier delivery of the same key waits", follows=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,8 @@ class Stage(ABC):
 
     @abstractmethod
     def process(self, records: Sequence[Record]) -> list[Result]:
-        """One result a record, in their order. May block on I/O. It may be called again for the same records, in other groupings
+        """One result a record, in their order. May block on I/O. Where a record gets Again, later records of its key in the batch
+        must not be run, and get FOLLOWS: so order within a key holds. It may be called again for the same records, in other groupings
         or one by one, and must then come to the same results. Raises `faults.Hold` (a whole part is away), `faults.Newer`, or
         anything else, upon which the runner calls it one by one to find the record at fault."""
 

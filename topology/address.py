@@ -19,7 +19,9 @@ _TOKEN = re.compile(
       | (?P<junk>.)""",
     re.VERBOSE | re.DOTALL,
 )
-_SIMPLE = re.compile(r"[^<>@,;:()\"\[\]\\]*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)>\s*|\s*([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)\s*")
+_SIMPLE = re.compile(
+    r"[^<>@,;:()\"\[\]\\]*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)>\s*|\s*([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)\s*"
+)
 _ATOM_ASCII = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+\Z")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _LITERAL = re.compile(r"\[[0-9A-Za-z.:]{1,64}\]\Z")

@@ -93,8 +93,7 @@ class Screening:
 @dataclass(frozen=True, slots=True)
 class Authentication:
     """Who wrote it. sender: the author as compared. source: "from" or "sender". account: the account's id. method: what made it
-    strong (openpgp, dkim, authentication-results). reason: in words, why it is not stronger. own_address: `sender` is a verified
-    address of the account. openpgp, dkim, results: the evidence (JSON documents of their packages) with all that was looked up."""
+    strong (openpgp, dkim, authentication-results). reason: in words, why it is not stronger. openpgp, dkim, results: the evidence (JSON documents of their packages) with all that was looked up."""
 
     sender: str | None
     source: str | None
@@ -104,12 +103,12 @@ class Authentication:
     account_active: bool | None = None
     account_requires_strong: bool = False
     account_fingerprints: tuple[str, ...] = ()
-    account_addresses: tuple[str, ...] = ()
     method: str | None = None
     reason: str | None = None
     openpgp: dict[str, Any] | None = None
     dkim: tuple[dict[str, Any], ...] = ()
     results: dict[str, Any] | None = None
+    dns: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 

@@ -87,7 +87,10 @@ class HeadReader:
             return Head([], len(header), body, "too-many-fields")
         lines = header if b"\r" not in header else header.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         fields = [
-            Field(name.decode("ascii").lower(), (value if b"\n" not in value else value.replace(b"\n", b"")).decode("utf-8", "surrogateescape"))
+            Field(
+                name.decode("ascii").lower(),
+                (value if b"\n" not in value else value.replace(b"\n", b"")).decode("utf-8", "surrogateescape"),
+            )
             for name, value in self._pick.findall(lines)
         ]
         return Head(fields, len(header), body, None)

@@ -6,6 +6,7 @@ its value. Required attributes only: ce_specversion, ce_id, ce_type, ce_source, 
 
 from streams.record import Draft, Headers, Position, Record
 from topology import ids
+from topology.address import key as address_key
 from topology.facts import Envelope, Facts
 
 FACTS = "ce_facts"
@@ -65,7 +66,16 @@ def _headers(source: bytes, kind: bytes, id_: str, content_type: bytes) -> Heade
 
 
 def mail_draft(
-    topics: Topics, topic: str, kind: bytes, id_: str, key: str, facts: Facts, mail: bytes, *, headers: Headers = (), unique: bytes | None = None
+    topics: Topics,
+    topic: str,
+    kind: bytes,
+    id_: str,
+    key: str,
+    facts: Facts,
+    mail: bytes,
+    *,
+    headers: Headers = (),
+    unique: bytes | None = None,
 ) -> Draft:
     """A record that carries the mail (empty where it lives in the archive)."""
     return Draft(
@@ -78,7 +88,17 @@ def mail_draft(
     )
 
 
-def fact_draft(topics: Topics, topic: str, kind: bytes, id_: str, key: bytes | None, facts: Facts, *, partition: int | None = None, carried: bool = False) -> Draft:
+def fact_draft(
+    topics: Topics,
+    topic: str,
+    kind: bytes,
+    id_: str,
+    key: bytes | None,
+    facts: Facts,
+    *,
+    partition: int | None = None,
+    carried: bool = False,
+) -> Draft:
     """A record that is the facts."""
     return Draft(topic, key, facts.encode(), _headers(topics.source, kind, id_, _JSON), partition, carried)
 
@@ -87,14 +107,14 @@ def raw_draft(topics: Topics, envelope: Envelope, mail: bytes) -> Draft:
     """A hand-over for mail.raw, keyed by the envelope sender so that one sender's mails keep their order, or by the mail id where
     there is none or it is the null sender, so that a bounce storm spreads and a repeat meets its first."""
     hand_over = ids.hand_over_id(envelope.mail_id, (recipient_key(r) for r in envelope.recipients))
-    return mail_draft(topics, topics.raw, b"raw", hand_over.decode(), envelope.sender or envelope.mail_id, Facts(envelope), mail, unique=hand_over)
+    return mail_draft(
+        topics, topics.raw, b"raw", hand_over.decode(), envelope.sender or envelope.mail_id, Facts(envelope), mail, unique=hand_over
+    )
 
 
 def recipient_key(recipient: str) -> str:
     """A recipient as compared; one that cannot be read stands for itself, so that ids can still be made of it."""
-    from topology.address import key
-
-    return key(recipient) or recipient
+    return address_key(recipient) or recipient
 
 
 def outcome_draft(topics: Topics, facts: Facts) -> Draft:
@@ -117,14 +137,20 @@ def answer_draft(topics: Topics, topic: str, kind: bytes, facts: Facts, message:
         topic,
         to.encode(),
         message,
-        (*_headers(topics.source, kind, f"{facts.outcome.reply_id}.{kind.decode()}", _MAIL), (FACTS, facts.encode()), *original_headers(facts.raw)),
+        (
+            *_headers(topics.source, kind, f"{facts.outcome.reply_id}.{kind.decode()}", _MAIL),
+            (FACTS, facts.encode()),
+            *original_headers(facts.raw),
+        ),
     )
 
 
 def reply_event_draft(topics: Topics, facts: Facts) -> Draft:
     """A reply event, to stand beside the outcomes; keyed by the mail id."""
     assert facts.reply
-    return fact_draft(topics, topics.outcomes, b"reply", f"{facts.reply.reply_id}.{facts.reply.status}", facts.envelope.mail_id.encode(), facts)
+    return fact_draft(
+        topics, topics.outcomes, b"reply", f"{facts.reply.reply_id}.{facts.reply.status}", facts.envelope.mail_id.encode(), facts
+    )
 
 
 def original_headers(raw: Position | None) -> Headers:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from streams.sqlite.rows import OFFSET_BITS, PARTITION_BITS, Row
+from streams.sqlite.rows import OFFSET_BITS, Row, topic_of
 
 
 class Placed(NamedTuple):
@@ -61,7 +61,7 @@ def store(connection: sqlite3.Connection, heads: Heads, rows: Sequence[Row], now
     records: list[Any] = []
     for slot, carried, once, key, headers, value, digest in rows:
         if once is not None:
-            name = (slot >> PARTITION_BITS, once)
+            name = (topic_of(slot), once)
             first = known.get(name)
             if first is not None:
                 placed.append(Placed(first, True))
@@ -89,7 +89,7 @@ def _find_repeats(connection: sqlite3.Connection, rows: Sequence[Row]) -> dict[t
     wanted: dict[int, list[bytes]] = {}
     for row in rows:
         if row.once is not None:
-            wanted.setdefault(row.slot >> PARTITION_BITS, []).append(row.once)
+            wanted.setdefault(topic_of(row.slot), []).append(row.once)
     found: dict[tuple[int, bytes], int] = {}
     for topic, names in wanted.items():
         for chunk, size in _chunks(names, 1):

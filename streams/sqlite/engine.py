@@ -13,7 +13,7 @@ from streams.sqlite import membership, schema
 from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.membership import Member
 from streams.sqlite.reading import PAGE_ROWS, Span
-from streams.sqlite.rows import MAX_OFFSET, MAX_PARTITIONS, MAX_TOPICS, OFFSET_BITS, Topic, record_of
+from streams.sqlite.rows import MAX_OFFSET, MAX_PARTITIONS, MAX_TOPICS, OFFSET_BITS, Topic, partition_of, record_of
 from streams.sqlite.shared import Shared
 
 
@@ -100,7 +100,7 @@ class SqliteLog(Log):
         found: dict[TopicPartition, Standing] = {}
         for topic in [there[name] for name in topics if name in there]:
             rows = self._reading.rows(_STANDINGS, (group, topic.slot(0), topic.slot(topic.partitions - 1)))
-            found.update({TopicPartition(topic.name, slot & MAX_PARTITIONS - 1): Standing(offset, note) for slot, offset, note in rows})
+            found.update({TopicPartition(topic.name, partition_of(slot)): Standing(offset, note) for slot, offset, note in rows})
         return found
 
     # Log
@@ -117,7 +117,7 @@ class SqliteLog(Log):
         rows = self._shared.rows_of(drafts)
         written = self._shared.writer.call(rows=rows)
         return [
-            Appended(Position(self.id, draft.topic, place >> OFFSET_BITS & MAX_PARTITIONS - 1, place & MAX_OFFSET), repeat)
+            Appended(Position(self.id, draft.topic, partition_of(place >> OFFSET_BITS), place & MAX_OFFSET), repeat)
             for draft, (place, repeat) in zip(drafts, written.placed, strict=True)
         ]
 

@@ -5,12 +5,13 @@ round). It lets go of others, and claims its own once they are free. Two members
 one row, compared inside the transaction that commits, and every change of owner raises its epoch.
 """
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from streams.errors import Fenced
-from streams.sqlite.rows import MAX_PARTITIONS, Topic
+from streams.sqlite.rows import Topic
 from streams.sqlite.worker import is_alive
 
 
@@ -40,7 +41,15 @@ class Member(NamedTuple):
     topics: str
 
 
-Query = Callable[[str, Sequence[object]], list[tuple[int, ...]]]
+class Holder(NamedTuple):
+    """Who has a slot (None: nobody), and since which epoch."""
+
+    owner: int | None
+    epoch: int
+
+
+Query = Callable[[str, Sequence[Any]], list[Any]]
+"""Runs a statement on some connection and brings all rows."""
 
 
 def topics_key(topics: Iterable[Topic]) -> str:
@@ -104,48 +113,54 @@ def release(connection: sqlite3.Connection, member: Member, slots: Iterable[int]
     _changed(connection, member.group)
 
 
-def live_members(query: Query, member: Member, now: float) -> tuple[list[int], set[str]]:
-    """The ids of the live members of its sort, in order, and the workers found dead. now: CLOCK_MONOTONIC."""
-    found = query(_MEMBERS, (member.group, member.topics))
-    leases: dict[str, float] = {str(worker): expires or 0.0 for _, worker, expires in found}
+def live_members(query: Query, member: Member, now: float) -> tuple[dict[int, str], set[str]]:
+    """The live members of its group, each with its topics; and the workers found dead. now: CLOCK_MONOTONIC."""
+    found = query(_MEMBERS, (member.group,))
+    leases = {worker: expires or 0.0 for _, _, worker, expires in found}
     dead = {worker for worker, expires in leases.items() if worker != member.worker and not is_alive(worker, expires, now)}
-    return [number for number, worker, _ in found if str(worker) not in dead], dead
+    return {number: topics for number, topics, worker, _ in found if worker not in dead}, dead
 
 
-def meant_for(member: int, live: Sequence[int], partitions: int) -> set[int]:
-    """The partitions that are to be that member's."""
-    return {partition for partition in range(partitions) if live and live[partition % len(live)] == member}
+def meant_for(member: Member, live: Mapping[int, str], partitions: int) -> set[int]:
+    """The partitions that are to be that member's: those that fall to it when they are dealt out to all who read the same topics."""
+    peers = sorted(number for number, topics in live.items() if topics == member.topics)
+    return {partition for partition in range(partitions) if peers[partition % len(peers)] == member.id}
 
 
-def owners(query: Query, group: int, topics: Iterable[Topic]) -> dict[int, tuple[int | None, int]]:
-    """Owner and epoch of every slot of the topics."""
-    found: dict[int, tuple[int | None, int]] = {}
+def owners(query: Query, group: int, topics: Iterable[Topic]) -> dict[int, Holder]:
+    """Who holds each slot of the topics."""
+    found: dict[int, Holder] = {}
     for topic in topics:
         last = topic.slot(topic.partitions - 1)
         for slot, owner, epoch in query(_OWNERS, (group, topic.slot(0), last)):
-            found[slot] = (owner, epoch)
+            found[slot] = Holder(owner, epoch)
     return found
 
 
-def claim(connection: sqlite3.Connection, member: Member, topics: Sequence[Topic], barred: set[int], now: float) -> dict[int, Owned]:
-    """Takes the slots of every partition that is meant for the member and free in all topics. barred: partitions that it may not
-    take. Forgets dead workers on the way."""
+def free(partitions: set[int], topics: Sequence[Topic], holders: Mapping[int, Holder], live: Collection[int]) -> set[int]:
+    """Those of the partitions that are nobody's, or a dead member's, in all topics."""
+    return {p for p in partitions if all((owner := holders[topic.slot(p)].owner) is None or owner not in live for topic in topics)}
 
-    def query(text: str, values: Sequence[object]) -> list[tuple[int, ...]]:
+
+def claim(connection: sqlite3.Connection, member: Member, topics: Sequence[Topic], barred: set[int], now: float) -> dict[int, Owned]:
+    """Takes the slots of every partition that is meant for the member and free. barred: partitions that it may not take. Forgets dead
+    workers on the way."""
+
+    def query(text: str, values: Sequence[Any]) -> list[Any]:
         return connection.execute(text, values).fetchall()
 
     live, dead = live_members(query, member, now)
     for worker in dead:
         retire(connection, worker)
-    holders = owners(query, member.group, topics)
-    taken: dict[int, Owned] = {}
-    for partition in meant_for(member.id, live, topics[0].partitions) - barred:
-        slots = [topic.slot(partition) for topic in topics]
-        if not all(is_free(holders[slot][0], live) for slot in slots):
-            continue
-        for slot in slots:
-            row = connection.execute(_CLAIM, (member.id, member.group, slot)).fetchone()
-            taken[slot] = Owned(*row)
+    if member.id not in live:
+        # Another took us for dead since we looked; the next look sees that.
+        return {}
+    wanted = meant_for(member, live, topics[0].partitions) - barred
+    taken = {
+        topic.slot(partition): Owned(*connection.execute(_CLAIM, (member.id, member.group, topic.slot(partition))).fetchone())
+        for partition in free(wanted, topics, owners(query, member.group, topics), live)
+        for topic in topics
+    }
     if taken:
         _changed(connection, member.group)
     return taken
@@ -157,27 +172,20 @@ def held(connection: sqlite3.Connection, member: Member) -> dict[int, Owned]:
     return {slot: Owned(*rest) for slot, *rest in connection.execute(query, (member.group, member.id))}
 
 
-def is_free(owner: int | None, live: Sequence[int]) -> bool:
-    """Whether a slot may be claimed: nobody's, or a member's that is gone."""
-    return owner is None or owner not in live
-
-
 def move(connection: sqlite3.Connection, member: Member, moves: Sequence[Move]) -> None:
-    """Moves the group, or writes notes, in slots that the member owns. Raises Fenced if it does not own one of them."""
-    for slot, offset, note, epoch in moves:
-        done = connection.execute(_MOVE, (offset, note, member.group, slot, member.id, epoch)).rowcount
-        if done != 1:
-            raise Fenced(
-                f"another member owns partition {slot & MAX_PARTITIONS - 1} of topic {slot // MAX_PARTITIONS} of group {member.group}"
-            )
+    """Moves the group, or writes notes, in slots that the member owns. Raises Fenced if it does not own all of them."""
+    if connection.execute(_MOVE, (json.dumps(moves), member.group, member.id)).rowcount != len(moves):
+        raise Fenced("another member owns one of the partitions that this commit moves; nothing of it was stored")
 
 
 def _changed(connection: sqlite3.Connection, group: int) -> None:
     connection.execute("UPDATE groups SET version = version + 1 WHERE id = ?", (group,))
 
 
-_MEMBERS = """SELECT m.id, m.worker, w.expires FROM members m LEFT JOIN workers w ON w.id = m.worker
-    WHERE m.grp = ? AND m.topics = ? ORDER BY m.id"""
+_MEMBERS = "SELECT m.id, m.topics, m.worker, w.expires FROM members m LEFT JOIN workers w ON w.id = m.worker WHERE m.grp = ?"
 _OWNERS = "SELECT slot, owner, epoch FROM standings WHERE grp = ? AND slot BETWEEN ? AND ?"
 _CLAIM = "UPDATE standings SET owner = ?, epoch = epoch + 1 WHERE grp = ? AND slot = ? RETURNING offset, note, epoch"
-_MOVE = "UPDATE standings SET offset = coalesce(?, offset), note = ? WHERE grp = ? AND slot = ? AND owner = ? AND epoch = ?"
+# One statement for all slots: each call into SQLite may cost a switch of threads.
+_MOVE = """UPDATE standings SET offset = coalesce(move.offset, standings.offset), note = move.note
+    FROM (SELECT value ->> 0 AS slot, value ->> 1 AS offset, value ->> 2 AS note, value ->> 3 AS epoch FROM json_each(?)) AS move
+    WHERE standings.grp = ? AND standings.slot = move.slot AND standings.owner = ? AND standings.epoch = move.epoch"""

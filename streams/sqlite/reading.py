@@ -17,10 +17,11 @@ PAGE_BYTES = 16 << 20
 
 
 class Page(NamedTuple):
-    """Rows of a range of ids. end: the id up to which the range was looked through."""
+    """Rows of a range of ids. end: the id up to which the range was looked through. size: bytes of their values."""
 
     rows: list[Stored]
     end: int
+    size: int
 
 
 class Head(NamedTuple):
@@ -98,7 +99,7 @@ class Reading:
                     break
             found.close()
         whole = len(rows) < limit and size < PAGE_BYTES
-        return Page(rows, high if whole else rows[-1][0] + 1)
+        return Page(rows, high if whole else rows[-1][0] + 1, size)
 
     def these(self, ids: Sequence[int]) -> dict[int, Stored]:
         """The rows of these ids that are there, by id."""

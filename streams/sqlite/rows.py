@@ -7,11 +7,12 @@ A record's row id holds topic, partition and offset, so a partition is one range
 Topic and partition together are called a slot.
 """
 
+import json
 import struct
 from functools import lru_cache
 from typing import NamedTuple
 
-from streams.errors import Fatal, TooLarge
+from streams.errors import TooLarge, TopicMissing
 from streams.record import Draft, Headers, Record, murmur2_partition
 
 OFFSET_BITS = 38
@@ -29,8 +30,20 @@ class Topic(NamedTuple):
     partitions: int
 
     def slot(self, partition: int) -> int:
-        """The number of one of its partitions among all of the file."""
+        """The number of one of its partitions among all of the file. Raises TopicMissing."""
+        if not 0 <= partition < self.partitions:
+            raise TopicMissing(f"topic {self.name} has no partition {partition}, only 0 to {self.partitions - 1}")
         return self.id << PARTITION_BITS | partition
+
+
+def topic_of(slot: int) -> int:
+    """The topic's id in a slot."""
+    return slot >> PARTITION_BITS
+
+
+def partition_of(slot: int) -> int:
+    """The partition in a slot."""
+    return slot & MAX_PARTITIONS - 1
 
 
 class Row(NamedTuple):
@@ -51,12 +64,10 @@ cached_partition = lru_cache(maxsize=65536)(murmur2_partition)
 
 def row_of(draft: Draft, topic: Topic, spread: int, largest: int) -> Row:
     """The draft as a row. spread: the partition for drafts with neither key nor partition. largest: bytes that value, key and
-    headers may have together. Raises TooLarge, and Fatal for a partition that the topic does not have."""
+    headers may have together. Raises TooLarge, and TopicMissing for a partition that the topic does not have."""
     partition = draft.partition
     if partition is None:
         partition = spread % topic.partitions if draft.key is None else cached_partition(draft.key, topic.partitions)
-    elif not 0 <= partition < topic.partitions:
-        raise Fatal(f"topic {topic.name} has no partition {partition}, only 0 to {topic.partitions - 1}")
     headers = encode_headers(draft.headers)
     size = len(draft.value) + len(draft.key or b"") + len(headers or b"")
     if size > largest:
@@ -64,36 +75,48 @@ def row_of(draft: Draft, topic: Topic, spread: int, largest: int) -> Row:
     return Row(topic.slot(partition), draft.carried, draft.unique, draft.key, headers, draft.value, draft.digest)
 
 
+class _Shape(NamedTuple):
+    """A sequence of header names, and how headers of these names are packed. Records of one kind have the same names in the same
+    order, so there are few shapes, and each is worked out once."""
+
+    names: tuple[str, ...]
+    prefix: bytes
+    lengths: struct.Struct
+
+
+@lru_cache(maxsize=1024)
+def _shape_of(names: tuple[str, ...]) -> _Shape:
+    listed = json.dumps(names, separators=(",", ":")).encode("ascii")
+    return _Shape(names, struct.pack("<I", len(listed)) + listed, struct.Struct(f"<{len(names)}I"))
+
+
+@lru_cache(maxsize=1024)
+def _shape_in(listed: bytes) -> _Shape:
+    return _shape_of(tuple(json.loads(listed)))
+
+
 def encode_headers(headers: Headers) -> bytes | None:
-    """Little-endian 32-bit numbers: how many strings, then the length of each; then the strings, name, value, name, value."""
+    """The headers as bytes: the length of what follows, the names as a JSON list, the length of each value, the values. Lengths are
+    32-bit numbers, little-endian."""
     if not headers:
         return None
-    parts: list[bytes] = []
-    for name, value in headers:
-        parts.append(name.encode())
-        parts.append(value)
-    return struct.pack(f"<{len(parts) + 1}I", len(parts), *map(len, parts)) + b"".join(parts)
+    names, values = zip(*headers, strict=True)
+    shape = _shape_of(names)
+    return shape.prefix + shape.lengths.pack(*map(len, values)) + b"".join(values)
 
 
 def decode_headers(blob: bytes | None) -> Headers:
     """The headers that `encode_headers` wrote."""
     if not blob:
         return ()
-    count = int.from_bytes(blob[:4], "little")
-    at = 4 + 4 * count
-    strings: list[bytes] = []
-    for length in struct.unpack_from(f"<{count}I", blob, 4):
-        end = at + length
-        strings.append(blob[at:end])
-        at = end
-    pairs = iter(strings)
-    return tuple((_name(name), value) for name, value in zip(pairs, pairs, strict=True))
-
-
-@lru_cache(maxsize=1024)
-def _name(raw: bytes) -> str:
-    """Header names are few, so their strings are shared."""
-    return raw.decode()
+    at = 4 + int.from_bytes(blob[:4], "little")
+    names, _, lengths = _shape_in(blob[4:at])
+    end = at + lengths.size
+    values: list[bytes] = []
+    for length in lengths.unpack_from(blob, at):
+        at, end = end, end + length
+        values.append(blob[at:end])
+    return tuple(zip(names, values, strict=True))
 
 
 Stored = tuple[int, int, int, bytes | None, bytes | None, bytes | None, bytes | None]
@@ -108,7 +131,7 @@ def record_of(topic: str, stored: Stored) -> Record:
     row, time, carried, key, headers, value, digest = stored
     return Record(
         topic,
-        row >> OFFSET_BITS & MAX_PARTITIONS - 1,
+        partition_of(row >> OFFSET_BITS),
         row & MAX_OFFSET,
         time,
         key,

@@ -3,7 +3,9 @@
 import itertools
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 from streams.record import Draft
 from streams.sqlite import membership
@@ -67,9 +69,9 @@ class Shared:
             if self._heartbeat is None:
                 self._heartbeat = Heartbeat(self.session, self._renew)
 
-    def _renew(self) -> None:
+    def _renew(self) -> "Future[Any]":
         # The time counts from the moment of writing, not of asking.
-        self.writer.call(lambda connection: membership.renew(connection, self.worker, self.lease()))
+        return self.writer.submit(lambda connection: membership.renew(connection, self.worker, self.lease()))
 
     def close(self) -> None:
         """Finishes what is being written, has others take over what is still owned, and lets go of the file."""

@@ -5,11 +5,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
-
-from streams.errors import LogError
+from typing import Any, NamedTuple
 
 
 class _Process(NamedTuple):
@@ -42,9 +41,10 @@ def is_alive(worker: str, expires: float, now: float) -> bool:
 class Heartbeat:
     """Renews the worker's lease from a thread of its own, so that a decision that takes long loses nothing.
 
-    renew: writes the new end of the lease; it may raise LogError, as a lease that cannot be written is tried again."""
+    renew: queues the writing of the new end of the lease. One that failed is tried again at the next beat; while one waits for the
+    disk, no other is queued."""
 
-    def __init__(self, session: float, renew: Callable[[], None]) -> None:
+    def __init__(self, session: float, renew: Callable[[], "Future[Any]"]) -> None:
         self._pause = session / 4
         self._renew = renew
         self._stop = threading.Event()
@@ -57,9 +57,10 @@ class Heartbeat:
         self._thread.join()
 
     def _run(self) -> None:
+        under_way = self._renew()
         while not self._stop.wait(self._pause):
-            with suppress(LogError):
-                self._renew()
+            if under_way.done():
+                under_way = self._renew()
 
 
 def monotonic() -> float:

@@ -20,7 +20,7 @@ from streams.errors import Fatal, LogError, Transient
 from streams.sqlite import schema
 from streams.sqlite.append import Heads, Placed, store
 from streams.sqlite.border import border, translate
-from streams.sqlite.rows import PARTITION_BITS, Row
+from streams.sqlite.rows import Row, topic_of
 
 Step = Callable[[sqlite3.Connection], Any]
 """What a job does inside the transaction before its records are stored. If it raises a LogError, that job alone fails."""
@@ -30,12 +30,9 @@ MOST_ROWS = 8192
 
 MOST_BYTES = 64 << 20
 
-CHECKPOINT_BYTES = 16 << 20
-"""The write-ahead log is moved into the main file whenever it has grown so large. Often enough to keep it small, seldom enough that
-a page written many times is moved once."""
-
-TRUNCATE_BYTES = 128 << 20
-"""Beyond this size readers have kept checkpoints from starting the write-ahead log anew, so one waits for them."""
+LARGEST_WAL = 128 << 20
+"""Bytes of write-ahead log. SQLite moves it into the main file at every commit that finds it longer than `schema.CHECKPOINT_PAGES`, and
+begins it anew when no reader looks at it. Where readers that take turns have kept it from that for so long, we wait for them."""
 
 
 class Written(NamedTuple):
@@ -117,7 +114,7 @@ class Writer:
             fcntl.flock(self._lock, fcntl.LOCK_EX)
             try:
                 self._write(self._gather(job))
-                self._checkpoint()
+                self._trim()
             finally:
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
         # SQLite moves the write-ahead log into the main file when the last connection of all processes closes, and makes sure of that.
@@ -164,7 +161,7 @@ class Writer:
             end = at + len(job.rows)
             job.future.set_result(Written(job.result, placed[at:end]))
             at = end
-        self._written({row.slot >> PARTITION_BITS for row in rows})
+        self._written({topic_of(row.slot) for row in rows})
 
     def _take_step(self, job: Job, step: Step) -> bool:
         """Runs a job's step; returns whether the job may go on."""
@@ -187,10 +184,7 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
 
-    def _checkpoint(self) -> None:
+    def _trim(self) -> None:
         with suppress(sqlite3.Error, OSError):
-            size = self._wal.stat().st_size
-            if size > TRUNCATE_BYTES:
+            if self._wal.stat().st_size > LARGEST_WAL:
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            elif size > CHECKPOINT_BYTES:
-                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")

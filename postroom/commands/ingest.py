@@ -1,0 +1,123 @@
+"""`import` and `pipe`: mails in by hand and by a mail server's pipe."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from postroom.ingest.importing import Imported, ImportStopped, Options, parse_received_at, run_import
+from postroom.ingest.pipe import run_pipe
+from postroom.settings import SettingsError
+from postroom.site import Site, from_context
+from streams.errors import Fatal, LogError
+from topology.address import envelope_key, key
+
+Sender = Annotated[
+    str | None, typer.Option("--sender", help='The envelope sender; "" or "<>" is the null sender. Default: the Return-Path.')
+]
+Recipients = Annotated[list[str] | None, typer.Option("--recipient", help="An envelope recipient; may be given again.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("import")(import_)
+    app.command("pipe")(pipe)
+
+
+def import_(
+    ctx: typer.Context,
+    paths: Annotated[list[Path], typer.Argument(help="Mails: .eml files, mboxes, Maildirs, or folders of them.")],
+    sender: Sender = None,
+    recipient: Recipients = None,
+    received_at: Annotated[
+        str, typer.Option(help="header (topmost Received, else the mbox From line, else the file's time), now, or an ISO time.")
+    ] = "header",
+    as_json: Annotated[bool, typer.Option("--json", help="A line of JSON a mail.")] = False,
+) -> None:
+    """Bring in mails from files. Run again after a stop, it stores nothing twice."""
+    _check_addresses(sender, recipient)
+    try:
+        when = parse_received_at(received_at)
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{received_at!r}: write header, now, or a time such as 2026-03-01T10:00:00Z", param_hint="--received-at"
+        ) from error
+    site = from_context(ctx)
+    site.ensure_topics()
+    sys.exit(_import(site, paths, Options(sender, tuple(recipient or ()), when), as_json))
+
+
+def _import(site: Site, paths: list[Path], options: Options, as_json: bool) -> int:
+    counts = {"new": 0, "repeat": 0, "error": 0}
+    with _progress() as (report, console):
+        try:
+            for line in run_import(paths, options, site.acceptor, report):
+                counts["error" if line.error else "repeat" if line.repeat else "new"] += 1
+                if as_json:
+                    sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                elif line.error:
+                    print(f"postroom: {_place(line)}: {line.error}", file=sys.stderr)
+        except ImportStopped as stopped:
+            sys.stdout.flush()
+            print(f"postroom: {stopped}; the same command goes on from there", file=sys.stderr)
+            return 2 if isinstance(stopped.__cause__, Fatal) else os.EX_TEMPFAIL
+        finally:
+            sys.stdout.buffer.flush()
+    if not as_json:
+        console.print(f"{counts['new']} stored, {counts['repeat']} known already, {counts['error']} unreadable", highlight=False)
+    return 1 if counts["error"] else 0
+
+
+def _place(line: Imported) -> str:
+    return line.path if line.index is None else f"{line.path} (mail {line.index})"
+
+
+class _progress:  # noqa: N801 - used as a function: `with _progress() as …`
+    """A bar on a terminal, by octets; nothing where nobody looks."""
+
+    def __enter__(self) -> tuple[Any, Console]:
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("importing"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        task = self._bar.add_task("importing", total=None)
+        self._bar.start()
+        return (lambda done, total: self._bar.update(task, completed=done, total=total)), Console()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def pipe(ctx: typer.Context, sender: Sender = None, recipient: Recipients = None) -> None:
+    """Take one mail on standard input, for a mail server's pipe. Exit 0 when it is durable, 75 to be asked again later."""
+    # Whatever is wrong with our settings, the mail server must keep its mail: everything but the command line itself is 75.
+    _check_addresses(sender, recipient)
+    try:
+        site = from_context(ctx)
+        site.ensure_topics()
+        came = run_pipe(sys.stdin.buffer, sender, tuple(recipient or ()), site.acceptor)
+    except (SettingsError, LogError) as error:
+        print(f"postroom: {error}", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
+    if came.why:
+        print(f"postroom: {came.why}", file=sys.stderr)
+    sys.exit(came.status)
+
+
+def _check_addresses(sender: str | None, recipients: list[str] | None) -> None:
+    if sender is not None and envelope_key(sender) is None:
+        raise typer.BadParameter(f'{sender!r} is no mail address; the null sender is ""', param_hint="--sender")
+    for recipient in recipients or ():
+        if key(recipient) is None:
+            raise typer.BadParameter(f"{recipient!r} is no mail address", param_hint="--recipient")

@@ -1,0 +1,104 @@
+"""`init`, `check`, `topology` and `topics`: how an installation is made, and whether it is sane."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from postroom import checks, sample, table
+from postroom.settings import SettingsError
+from postroom.site import from_context
+from streams.errors import TopicMissing
+
+AsJson = Annotated[bool, typer.Option("--json", help="A line of JSON a row.")]
+_LATER = {
+    "replay": "select recorded mails and process them again",
+    "lag": "how far each group is behind",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands, and those that are promised but not built yet."""
+    for command in (init, check, topology, topics):
+        app.command()(command)
+    for name, words in _LATER.items():
+        app.command(name, help=f"Not built yet: {words}.", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
+            _later(name)
+        )
+
+
+def _later(name: str) -> "object":
+    def command() -> None:
+        print(f"postroom: {name} is not built yet", file=sys.stderr)
+        sys.exit(2)
+
+    return command
+
+
+def init(ctx: typer.Context) -> None:
+    """Write a commented settings file, an accounts file and a key folder here."""
+    file = Path(ctx.find_root().obj)
+    written = sample.write(file)
+    console = Console()
+    for path in written:
+        console.print(f"wrote {path}", highlight=False)
+    console.print("next: name your domains and handlers in it, then `postroom check`", highlight=False)
+
+
+def check(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Is everything that the settings name there, and sane?"""
+    site = from_context(ctx)
+    worst = 0
+    for finding in checks.run(site):
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(finding, option=orjson.OPT_APPEND_NEWLINE))
+        else:
+            print(f"{finding.mark} {finding.what}: {finding.words}")
+        worst = max(worst, finding.status)
+    sys.stdout.flush()
+    sys.exit(worst)
+
+
+def topology(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Print the topology: what reads which topic, and what it writes."""
+    try:
+        rows = table.rows_of(from_context(ctx))
+    except SettingsError:
+        rows = table.rows()
+    if as_json:
+        for row in rows:
+            sys.stdout.buffer.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.flush()
+    else:
+        table.draw(rows, Console())
+
+
+def topics(
+    ctx: typer.Context,
+    create: Annotated[bool, typer.Option("--create", help="Create the topics that are missing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the topics that the settings imply; exit 1 when one is missing or has another number of partitions."""
+    site = from_context(ctx)
+    specs = site.topic_specs()
+    if create:
+        site.create_topics(specs)
+    there = site.log.topics()
+    wrong = False
+    for spec in specs:
+        found = there.get(spec.name)
+        state = "missing" if found is None else "ok" if found == spec.partitions else "drifted"
+        wrong = wrong or state != "ok"
+        row = {"topic": spec.name, "partitions": found, "wanted": spec.partitions, "state": state}
+        if as_json:
+            sys.stdout.buffer.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+        else:
+            print(
+                f"{spec.name}: {state}, {found or 0} partitions" + (f", the settings say {spec.partitions}" if state == "drifted" else "")
+            )
+    sys.stdout.flush()
+    if wrong:
+        raise TopicMissing("topics and settings differ (see above): `postroom topics --create` makes missing ones; partitions never change")

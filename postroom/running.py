@@ -1,0 +1,147 @@
+"""Runs roles: a thread each, until a signal, or with --drain until every group stands at its topics' end."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Protocol
+
+from streams.errors import LogError
+from streams.log import Log
+from streams.runner import Runner
+
+log = logging.getLogger("postroom.run")
+
+_LOOK_EVERY = 0.05
+"""Seconds between looks at whether everything is drained; grows to 20 times that while it is not."""
+
+
+class Service(Protocol):
+    """Something that runs beside the roles: a listener."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Left:
+    """What a drain that gave up left behind: per group, the records not yet passed."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+class Supervisor:
+    """Starts the runners and services, waits, and stops them in good order."""
+
+    def __init__(self, event_log: Log, runners: Sequence[Runner], services: Sequence[Service] = ()) -> None:
+        self._log = event_log
+        self._runners = runners
+        self._services = services
+        self._stop = threading.Event()
+        self._fault: BaseException | None = None
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises what a role died of."""
+        with self._signals():
+            self._start()
+            try:
+                while not self._stop.wait(0.2) and self._fault is None:
+                    pass
+            finally:
+                self._finish()
+        self._raise()
+
+    def drain(self, patience: float, progress: Callable[[int], None]) -> Left | None:
+        """Until every group of these roles stands at its topics' end: None; or, when for `patience` seconds nothing but waiting
+        things is left (retries that are not due, roles that hold), what is left. progress is called with the records still to pass."""
+        with self._signals():
+            self._start()
+            try:
+                return self._watch(patience, progress)
+            finally:
+                self._finish()
+
+    def _watch(self, patience: float, progress: Callable[[int], None]) -> Left | None:
+        since, before, pause = time.monotonic(), -1, _LOOK_EVERY
+        while not self._stop.is_set() and self._fault is None:
+            counts = self._left()
+            total = sum(counts.values())
+            if total == 0:
+                return None
+            if total != before or any(runner.busy for runner in self._runners):
+                since, before = time.monotonic(), total
+                progress(total)
+            if time.monotonic() - since > patience:
+                return Left(counts)
+            pause = min(pause * 1.5, _LOOK_EVERY * 20) if total > 1000 else _LOOK_EVERY
+            self._stop.wait(pause)
+        self._raise()
+        return Left(self._left())
+
+    def _left(self) -> dict[str, int]:
+        """Records between where each group stands and its topics' ends. The ends are looked at in the order of the flow, so what a
+        stage passes on while we look is seen behind it."""
+        found: dict[str, int] = {}
+        for runner in self._runners:
+            try:
+                standings = self._log.standings(runner.group, runner.topics)
+                for topic in runner.topics:
+                    for number, extent in enumerate(self._log.extents(topic)):
+                        standing = standings.get((topic, number))  # type: ignore[call-overload]
+                        behind = extent.end - (standing.offset if standing else extent.first)
+                        if behind > 0:
+                            found[runner.group] = found.get(runner.group, 0) + behind
+            except LogError:
+                found[runner.group] = found.get(runner.group, 0) + 1  # unknown while the log is away, but not nothing
+        return found
+
+    def _start(self) -> None:
+        for service in self._services:
+            service.start()
+        self._threads = [threading.Thread(target=self._run_one, args=(runner,), name=runner.stage.name) for runner in self._runners]
+        for thread in self._threads:
+            thread.start()
+
+    def _run_one(self, runner: Runner) -> None:
+        try:
+            runner.run()
+        except BaseException as error:  # noqa: BLE001 - a role that dies takes the process down, with its reason
+            self._fault = error
+            self._stop.set()
+
+    def _finish(self) -> None:
+        for service in self._services:
+            service.stop()
+        for runner in self._runners:
+            runner.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def _raise(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _signals(self) -> "_Signals":
+        return _Signals(self._stop)
+
+
+class _Signals:
+    """SIGTERM and SIGINT ask for a stop while this is entered."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        self._before = {number: signal.signal(number, self._on) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on(self, number: int, _frame: FrameType | None) -> None:
+        log.info("stopping on %s", signal.Signals(number).name)
+        self._stop.set()

@@ -1,0 +1,329 @@
+"""Settings: one TOML file, every key checked, every error naming the key and the fix.
+
+Paths in it are relative to its folder. Any key can be overridden by the environment: POSTROOM_LOG__URL for `url` in `[log]`.
+"""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from topology.address import domain_key
+from topology.address import key as address_key
+from topology.screening import DEFAULT_MAX_RECEIVED, rules
+
+
+class SettingsError(Exception):
+    """What is wrong with the settings: one line a fault, each naming the file, the key and the fix. Exit status 2."""
+
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def seconds(value: Any) -> float:
+    """A duration: a number of seconds, or a text such as 30s, 10m, 24h, 7d. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)?\s*", str(value))
+    if not match:
+        raise ValueError(f"{value!r} is no duration: write seconds, or 30s, 10m, 24h, 7d")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def seconds_or_off(value: Any) -> float | None:
+    """As `seconds`; None for "off"."""
+    return None if value in ("off", None) else seconds(value)
+
+
+def octets(value: Any) -> int:
+    """A size: a number of octets, or a text such as 500MB, 10MiB. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?i?b?)\s*", str(value).lower())
+    if not match or match[2] not in _SIZES:
+        raise ValueError(f"{value!r} is no size: write octets, or 512KiB, 10MiB, 500MB")
+    return int(float(match[1]) * _SIZES[match[2]])
+
+
+def _domain(value: str) -> str:
+    if value == "*":
+        return value
+    bare = value.removeprefix("*.")
+    compared = domain_key(bare)
+    if compared is None:
+        raise ValueError(f"{value!r} is no domain: write example.org, *.example.org or *")
+    return value[: len(value) - len(bare)] + compared
+
+
+def _address(value: str) -> str:
+    if address_key(value) is None:
+        raise ValueError(f"{value!r} is no mail address: write name@example.org")
+    return value
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from error
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+SecondsOrOff = Annotated[float | None, BeforeValidator(seconds_or_off)]
+Octets = Annotated[int, BeforeValidator(octets)]
+Domain = Annotated[str, AfterValidator(_domain)]
+MailAddress = Annotated[str, AfterValidator(_address)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TopicSettings(_Section):
+    """[log.topics]: how topics are created. retention: None for the broker's own."""
+
+    partitions: int = Field(8, ge=1, le=10_000)
+    retention: SecondsOrOff = None
+    replication: int | None = Field(None, ge=1)
+    min_insync_replicas: int | None = Field(None, ge=1)
+    max_message_bytes: Octets | None = None
+
+
+class LogSettings(_Section):
+    """[log]"""
+
+    url: str = "sqlite:///postroom.db"
+    prefix: str = Field("mail", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    dedupe_window: Seconds = 86400.0
+    kafka: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    topics: TopicSettings = TopicSettings()
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if not re.match(r"(?:sqlite:///.|kafka://.)", value):
+            raise ValueError(f"{value!r} is no log: write sqlite:///postroom.db or kafka://127.0.0.1:9092")
+        return value
+
+
+class ArchiveSettings(_Section):
+    """[archive]"""
+
+    url: str = "file:archive/"
+    inline_limit: Octets = 524_288
+
+
+class IngestSettings(_Section):
+    """[ingest]"""
+
+    max_size: Octets = 10_485_760
+    min_free: Octets = 100_000_000
+    lmtp: str | None = "127.0.0.1:8024"
+    smtp: str | None = None
+    allow_remote: bool = False
+
+
+class BounceFilterSettings(_Section):
+    """[bounce_filter]: each rule's switch, and the Received fields beyond which a mail loops."""
+
+    rules: dict[str, bool] = Field(default_factory=dict)
+    max_received: int = Field(DEFAULT_MAX_RECEIVED, ge=1)
+
+    @field_validator("rules")
+    @classmethod
+    def _rules(cls, value: dict[str, bool]) -> dict[str, bool]:
+        if unknown := sorted(value.keys() - rules().keys()):
+            raise ValueError(f"no such rule: {', '.join(unknown)}; the rules are {', '.join(rules())}")
+        return value
+
+
+class AccountSettings(_Section):
+    """[accounts]"""
+
+    file: Path | None = Path("accounts.toml")
+    postgresql: str | None = None
+    keys: Path | None = Path("keys/")
+
+
+class AuthenticationSettings(_Section):
+    """[authentication]"""
+
+    trusted_domains: tuple[Domain, ...] = ()
+    alignment: Literal["relaxed", "strict"] = "relaxed"
+    authserv_id: str = ""
+    signature_max_age: SecondsOrOff = 172_800.0
+    signature_max_future: SecondsOrOff = 600.0
+    dkim_max_age: SecondsOrOff = None
+    openpgp_legacy: Literal["weak", "strong", "refuse"] = "weak"
+    dns_zone: Path | None = None
+
+
+class RoutingSettings(_Section):
+    """[routing]"""
+
+    original_recipient_headers: tuple[Annotated[str, Field(pattern=r"^[!-9;-~]+$")], ...] = ("X-Original-To",)
+
+
+class HandlerSettings(_Section):
+    """[handlers.<name>]"""
+
+    use: Literal["python", "webhook", "command", "maildir", "tickets"]
+    domains: tuple[Domain, ...]
+    patterns: tuple[Pattern, ...] = ()
+    allow_unknown_senders: bool = False
+    require_strong: bool = False
+    python: str | None = None
+    path: Path | None = None
+    command: tuple[str, ...] | None = None
+    url: str | None = None
+    database: str | None = None
+    timeout: Seconds = 60.0
+    give_up: Seconds = 86400.0
+    retry_delays: Annotated[tuple[Seconds, Seconds, Seconds], Field()] = (30.0, 300.0, 3600.0)
+    pause_after: int = Field(20, ge=0)
+    runtime: Literal["runner", "faust"] = "runner"
+    concurrency: int = Field(1, ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _complete(self) -> "HandlerSettings":
+        needed = {"python": "python", "maildir": "path", "command": "command", "webhook": "url"}.get(self.use)
+        if needed and not getattr(self, needed):
+            raise ValueError(f'use = "{self.use}" needs the key {needed}')
+        if not self.domains:
+            raise ValueError('domains is empty: name the domains whose mail comes here, for example ["bugs.example.org"]')
+        return self
+
+
+class ReplySettings(_Section):
+    """[replies]"""
+
+    answer: Literal["accounts", "proven", "anyone"] = "accounts"
+    outbox: Path | None = None
+    smtp: str | None = None
+    per_address_a_day: int = Field(10, ge=0)
+    max_an_hour: int = Field(1000, ge=0)
+    from_: MailAddress = Field("postroom@localhost.localdomain", alias="from")
+    help: str = ""
+    templates: Path | None = None
+    retry_delays: Annotated[tuple[Seconds, Seconds, Seconds], Field()] = (30.0, 300.0, 3600.0)
+    give_up: Seconds = 172_800.0
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ReplySettings":
+        if self.outbox and self.smtp:
+            raise ValueError("outbox and smtp are both given: replies go one way, so keep one")
+        return self
+
+
+class OopsSettings(_Section):
+    """[oops]"""
+
+    path: Path = Path("oops/")
+
+
+class Settings(BaseSettings):
+    """All settings. folder: that of the settings file, to which paths are relative."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="POSTROOM_", env_nested_delimiter="__")
+
+    log: LogSettings = LogSettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    ingest: IngestSettings = IngestSettings()
+    bounce_filter: BounceFilterSettings = BounceFilterSettings()
+    accounts: AccountSettings = AccountSettings()
+    authentication: AuthenticationSettings = AuthenticationSettings()
+    routing: RoutingSettings = RoutingSettings()
+    handlers: dict[str, HandlerSettings] = Field(default_factory=dict)
+    replies: ReplySettings = ReplySettings()
+    oops: OopsSettings = OopsSettings()
+
+    @field_validator("handlers")
+    @classmethod
+    def _names(cls, value: dict[str, HandlerSettings]) -> dict[str, HandlerSettings]:
+        for name in value:
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
+                raise ValueError(f"{name!r} is no handler name: use lower-case letters, digits, - and _")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file."""
+        return env_settings, init_settings
+
+
+class Config:
+    """The settings and the folder that their paths are relative to."""
+
+    def __init__(self, settings: Settings, file: Path) -> None:
+        self.settings = settings
+        self.file = file
+        self.folder = file.parent
+
+    def path(self, path: Path) -> Path:
+        """A path of the settings, relative to their folder."""
+        return self.folder / path
+
+
+def load(file: Path) -> Config:
+    """Reads a settings file. Raises SettingsError; touches nothing."""
+    file = file.absolute()
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SettingsError(f"{file}: there is no settings file; `postroom init` writes one, --config FILE names another") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not valid TOML: {error}") from error
+    try:
+        return Config(Settings(**document), file)
+    except ValidationError as error:
+        raise SettingsError("\n".join(f"{file}: {_explain(fault)}" for fault in error.errors())) from error
+
+
+def _explain(fault: Any) -> str:
+    """One line of a fault: the section, the key, what is wrong and what to do."""
+    *sections, key = [str(part) for part in fault["loc"]] or ["settings"]
+    at = f"[{'.'.join(sections)}] {key}" if sections else f"[{key}]"
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(sections)
+        near = difflib.get_close_matches(key, known, 1)
+        return f"{at}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}")
+    if fault["type"] == "missing":
+        return f"{at}: this key is missing"
+    return f"{at}: {fault['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(sections: list[str]) -> list[str]:
+    model: Any = Settings
+    for name in sections:
+        if model is Settings and name == "handlers":
+            return list(HandlerSettings.model_fields)
+        field = model.model_fields.get(name)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            return []
+        model = field.annotation
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,232 @@
+"""One installation: the settings, and every part that they name, each made at its first use and shared from then on."""
+
+import logging
+import os
+import time
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import typer
+
+from postroom.accounts import TomlDirectory
+from postroom.archive import ObjectArchive
+from postroom.dns import DnsResolver
+from postroom.ingest.accept import Acceptor
+from postroom.ingest.room import Room
+from postroom.settings import Config, SettingsError, load
+from postroom.zone import ZoneError, ZoneResolver
+from streams.errors import TopicMissing
+from streams.log import Log, TopicSpec
+from streams.record import Record
+from streams.sqlite import SqliteLog
+from topology.authentication import AuthenticationStep
+from topology.bounce_filter import BounceFilter
+from topology.head import HeadReader
+from topology.openpgp import Keyring, KeyringError
+from topology.ports import Resolver
+from topology.proofs import Policy
+from topology.records import Topics
+from topology.repeats import Repeats
+from topology.routing import Destination, Routing, Table, compiled
+from topology.screening import Screen
+from topology.step import MailSource, Step
+
+log = logging.getLogger("postroom")
+
+
+def now_ms() -> int:
+    """The clock: ms since 1970 UTC."""
+    return time.time_ns() // 1_000_000
+
+
+class Site:
+    """The parts of one installation. Making it reads nothing but the settings; parts that cannot be had raise SettingsError or
+    streams.errors.Fatal with one clear line."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.settings = config.settings
+        self.topics = Topics(config.settings.log.prefix)
+        self.handler_names = list(config.settings.handlers)
+
+    @classmethod
+    def at(cls, file: Path) -> "Site":
+        """The installation of a settings file. Raises SettingsError."""
+        return cls(load(file))
+
+    # -- the log ------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def log(self) -> Log:
+        """The event log, opened (and a SQLite file created)."""
+        url = self.settings.log.url
+        if url.startswith("sqlite:///"):
+            return SqliteLog(self.config.folder / url.removeprefix("sqlite:///"))
+        from postroom.brokers import kafka_log
+
+        return kafka_log(self.config)
+
+    def topic_specs(self) -> list[TopicSpec]:
+        """Every topic that the settings imply."""
+        topics, how = self.topics, self.settings.log.topics
+        names = [topics.raw, topics.screened, topics.authenticated, topics.outcomes, topics.failures, topics.answers, topics.replies]
+        names += topics.reply_retries()
+        for name, handler in self.settings.handlers.items():
+            names += [topics.routed(name), *topics.retries(name)]
+            if handler.runtime == "faust":
+                names.append(topics.said(name))
+        config = {}
+        if how.min_insync_replicas is not None:
+            config["min.insync.replicas"] = str(how.min_insync_replicas)
+        if how.max_message_bytes is not None:
+            config["max.message.bytes"] = str(how.max_message_bytes)
+        specs = [TopicSpec(name, how.partitions, how.retention, how.replication, config) for name in names]
+        return [*specs, TopicSpec(topics.replays, 1, how.retention, how.replication, config)]
+
+    def groups(self) -> dict[str, list[str]]:
+        """Every consumer group with the topics that it reads."""
+        topics = self.topics
+        found = {
+            topics.group("bounce-filter"): [topics.raw],
+            topics.group("authentication"): [topics.screened],
+            topics.group("routing"): [topics.authenticated],
+            topics.group("replyer"): [topics.failures, topics.answers],
+            topics.group("postman"): [topics.replies, *topics.reply_retries()],
+        }
+        for name in self.handler_names:
+            found[topics.group(f"handler.{name}")] = [topics.routed(name), *topics.retries(name)]
+        return found
+
+    def ensure_topics(self) -> None:
+        """Creates all topics and groups when none exists under the prefix. Raises TopicMissing when only some are missing: then
+        somebody has to look, because a topic that vanished took its mails with it."""
+        there = self.log.topics()
+        specs = self.topic_specs()
+        missing = [spec.name for spec in specs if spec.name not in there]
+        if len(missing) == len(specs):
+            self.create_topics(specs)
+        elif missing:
+            raise TopicMissing(
+                f"{', '.join(missing)}: missing on the log; when a handler is new, `postroom topics --create` makes its topics"
+            )
+
+    def create_topics(self, specs: Iterable[TopicSpec]) -> None:
+        """Creates topics, and writes the start of every group."""
+        self.log.create(list(specs))
+        for group, topics in self.groups().items():
+            self.log.ensure_group(group, topics)
+
+    # -- what comes in --------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def archive(self) -> ObjectArchive:
+        """The archive of large mails."""
+        try:
+            return ObjectArchive(self.settings.archive.url, self.config.folder)
+        except ValueError as error:
+            raise SettingsError(f"{self.config.file}: [archive] url: {error}") from error
+
+    @cached_property
+    def reader(self) -> HeadReader:
+        """Reads the heads of mails, with the fields that the settings ask for."""
+        return HeadReader(self.settings.routing.original_recipient_headers)
+
+    @cached_property
+    def acceptor(self) -> Acceptor:
+        """Makes mails durable."""
+        ingest = self.settings.ingest
+        watched = [self.config.folder] if self.archive.directory is None else [self.config.folder, self.archive.directory]
+        return Acceptor(
+            self.log,
+            self.topics,
+            self.archive,
+            inline_limit=self.settings.archive.inline_limit,
+            max_size=ingest.max_size,
+            room=Room(ingest.min_free, watched),
+            reader=self.reader,
+        )
+
+    # -- the chain ------------------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The public keys."""
+        folder = self.settings.accounts.keys
+        if folder is None:
+            return Keyring.empty()
+        try:
+            return Keyring.load(self.config.path(folder))
+        except KeyringError as error:
+            raise SettingsError(f"{self.config.file}: [accounts] keys: {error}") from error
+
+    @cached_property
+    def directory(self) -> TomlDirectory:
+        """The accounts."""
+        settings = self.settings.accounts
+        if settings.postgresql:
+            raise SettingsError(f"{self.config.file}: [accounts] postgresql: not built yet; use [accounts] file")
+        if settings.file is None:
+            raise SettingsError(f"{self.config.file}: [accounts] file: name the accounts file")
+        return TomlDirectory(self.config.path(settings.file))
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """DNS, or a zone file in its stead."""
+        zone = self.settings.authentication.dns_zone
+        if zone is None:
+            return DnsResolver()
+        try:
+            return ZoneResolver(self.config.path(zone))
+        except ZoneError as error:
+            raise SettingsError(f"{self.config.file}: [authentication] dns_zone: {error}") from error
+
+    def policy(self) -> Policy:
+        """The settings of [authentication] as the stage takes them."""
+        settings = self.settings.authentication
+        return Policy(
+            settings.trusted_domains,
+            settings.alignment,
+            settings.authserv_id,
+            settings.signature_max_age,
+            settings.signature_max_future,
+            settings.dkim_max_age,
+            settings.openpgp_legacy,
+        )
+
+    def steps(self) -> list[Step]:
+        """Bounce filter, authentication and routing, each new (they keep state of their own)."""
+        settings = self.settings
+        mails = MailSource(self.log, self.archive)
+        screen = Screen(settings.bounce_filter.rules, settings.bounce_filter.max_received)
+        repeats = Repeats(settings.log.dedupe_window, self._screened_since)
+        return [
+            BounceFilter(self.topics, self.log.id, self.reader, mails, screen, repeats, now_ms),
+            AuthenticationStep(self.topics, self.reader, mails, self.directory, self.resolver, self.keyring, self.policy(), now_ms),
+            Routing(self.topics, self.reader, mails, self.table(), settings.routing.original_recipient_headers, now_ms),
+        ]
+
+    def _screened_since(self, partition: int, since: int) -> Iterable[Record]:
+        return self.log.read(self.topics.screened, partition, since=since)
+
+    def table(self) -> Table:
+        """The handlers as routing knows them."""
+        return Table(
+            Destination(name, handler.domains, compiled(handler.patterns), handler.allow_unknown_senders, handler.require_strong)
+            for name, handler in self.settings.handlers.items()
+        )
+
+    def close(self) -> None:
+        """Lets go of the log."""
+        if "log" in self.__dict__:
+            self.log.close()
+
+
+def from_context(ctx: typer.Context) -> Site:
+    """The installation that the command line names with --config."""
+    found = ctx.find_root().obj
+    if not isinstance(found, Site):
+        file = Path(found or os.environ.get("POSTROOM_CONFIG", "postroom.toml"))
+        found = ctx.find_root().obj = Site.at(file)
+        ctx.find_root().call_on_close(found.close)
+    return found

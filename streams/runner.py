@@ -1,0 +1,336 @@
+"""Runs a stage: poll, decide, commit, and the fault policy in one place (DESIGN.md section 4, Faults).
+
+The next batch is decided while the last one commits. A fault about one record ends as that record's failure; about a whole part,
+the role holds; about the log itself, the runner starts afresh from where the group stands.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from streams.errors import Fatal, Fenced, LogError, TooLarge, Transient
+from streams.faults import Hold, Newer
+from streams.log import Batch, Consumer, Log
+from streams.notes import IN_HAND, Tries
+from streams.record import Draft, Record, TopicPartition
+from streams.retries import RetryPlan, Waiting, attempts
+from streams.stage import FOLLOWS, Again, Failure, Result, Stage
+
+log = logging.getLogger("postroom.runner")
+
+_COMMITS_UNDER_WAY = 4
+"""Commits given and not yet durable; an engine may put them into one transaction."""
+_IDLE = 0.25
+"""Seconds that a poll waits when there is nothing, so that a stop is seen."""
+_SKIP_EVERY = 1.0
+"""Seconds between commits that only pass carried records over, while there is more to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """batch: records at a time. clock: ms since 1970. backoff: seconds between tries when the log is away."""
+
+    batch: int = 500
+    clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    backoff: float = 0.5
+
+
+class Runner:
+    """One stage, one consumer, one thread. group and topics: what it reads, the stage's own topic first. plan: retries, where the
+    stage has them; their topics are read along."""
+
+    def __init__(
+        self, event_log: Log, group: str, topics: Sequence[str], stage: Stage, plan: RetryPlan | None = None, options: Options | None = None
+    ) -> None:
+        self.stage = stage
+        self.group = group
+        self.topics = [*topics, *(plan.topics if plan else ())]
+        self.holding: Hold | None = None
+        """What the role waits for, or None."""
+        self.busy = False
+        """Whether it is working on records right now (not while it holds)."""
+        self.done = 0
+        """Records processed so far."""
+        self._log = event_log
+        self._options = options or Options()
+        self._waiting = Waiting(plan) if plan else None
+        self._tries = Tries(self._options.batch * (_COMMITS_UNDER_WAY + 2))
+        self._under_way: deque[Future[None]] = deque()
+        self._consumer: Consumer | None = None
+        self._stop = threading.Event()
+        self._gained: frozenset[int] = frozenset()
+        self._polled_to: dict[TopicPartition, int] = {}
+        self._skipped: dict[TopicPartition, int] = {}
+        self._skipped_at = 0.0
+
+    # -- the loop -----------------------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Asks the runner to stop: it finishes and commits what it has in hand. Returns at once; thread-safe."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Works until `stop`. Raises Fatal and Newer, upon which the role is over; waits out everything that passes."""
+        consumer = self._join()
+        if consumer is None:
+            return
+        self._consumer = consumer
+        try:
+            while not self._stop.is_set():
+                self._turn(consumer)
+            self._settle(0)
+        except (Fenced, Transient):
+            log.info("%s: stopped while the log was away; what was in hand will be processed again", self.stage.name)
+        finally:
+            consumer.close()
+
+    def _join(self) -> Consumer | None:
+        while not self._stop.is_set():
+            try:
+                return self._log.consumer(self.group, self.topics, on_assigned=self._assigned, on_revoked=self._revoked)
+            except Transient as error:
+                log.warning("%s: the log is away: %s", self.stage.name, error)
+                self._stop.wait(self._options.backoff)
+        return None
+
+    def _turn(self, consumer: Consumer) -> None:
+        try:
+            batch = self._poll(consumer)
+            if self._gained:
+                gained, self._gained = self._gained & consumer.assigned, frozenset()
+                self._remember(consumer, gained)
+            records = self._eligible(consumer, batch)
+            if records:
+                self.busy = True
+                self._work(consumer, records)
+                self._is_back()
+            self._pass_over(consumer, batch, records)
+            if not records:
+                self._settle(0)
+        except Hold as hold:
+            self.busy = False
+            self._hold(consumer, hold)
+        except Fenced as error:
+            log.info("%s: starts afresh: %s", self.stage.name, error)
+            self._afresh(consumer)
+        except Transient as error:
+            log.warning("%s: the log is away: %s", self.stage.name, error)
+            self._stop.wait(self._options.backoff)
+            self._afresh(consumer)
+        finally:
+            self.busy = False
+
+    def _poll(self, consumer: Consumer) -> Batch:
+        wait = 0.0 if self._under_way else _IDLE
+        if self._waiting and (due := self._waiting.next_due()) is not None:
+            wait = min(wait, max(0.0, (due - self._options.clock()) / 1000))
+        batch = consumer.poll(self._options.batch, wait)
+        self._polled_to.update(batch.positions)
+        return batch
+
+    def _is_back(self) -> None:
+        if self.holding:
+            log.warning("%s: %s is back; going on", self.stage.name, self.holding.part)
+            self.holding = None
+
+    def _eligible(self, consumer: Consumer, batch: Batch) -> list[Record]:
+        """What may run now: waiting records that are due first, then what is new; new waiting records are parked."""
+        waiting = self._waiting
+        if waiting is None:
+            return batch.records
+        fresh = [record for record in batch.records if not waiting.is_retry(record.at)]
+        parked = [record for record in batch.records if waiting.is_retry(record.at)]
+        if parked:
+            consumer.pause(waiting.park(parked))
+        due, free = waiting.due(self._options.clock(), self._options.batch)
+        if free:
+            consumer.resume(free)
+        return due + fresh
+
+    def _pass_over(self, consumer: Consumer, batch: Batch, worked: Sequence[Record]) -> None:
+        """Moves past carried records of which nothing had to be worked on: at once when idle, else now and then, because each
+        commit of its own costs the log a write."""
+        busy = {record.at for record in worked}
+        self._skipped.update((at, offset) for at, offset in batch.positions.items() if at not in busy and self._parked_at(at) is None)
+        for at in busy:
+            self._skipped.pop(at, None)
+        if self._skipped and (not batch.positions or time.monotonic() - self._skipped_at > _SKIP_EVERY):
+            self._commit(consumer, [], self._skipped)
+            self._skipped, self._skipped_at = {}, time.monotonic()
+
+    def _parked_at(self, at: TopicPartition) -> int | None:
+        return self._waiting.parked_at(at) if self._waiting else None
+
+    # -- one batch ------------------------------------------------------------------------------------------------------------------
+
+    def _work(self, consumer: Consumer, records: list[Record]) -> None:
+        self._settle(_COMMITS_UNDER_WAY - 1)
+        if beginning := self._tries.beginning(records):
+            consumer.note(beginning)
+        suspect = {record.at for record in records if self._tries.must_be_alone(record)}
+        together = [record for record in records if record.at not in suspect] if suspect else records
+        if together:
+            self._commit(consumer, self._outputs(together, self._decide(together)), self._behind(together))
+            self.done += len(together)
+        for record in records if suspect else ():
+            if record.at in suspect:
+                self._work_alone(consumer, record)
+
+    def _behind(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
+        """The positions to commit once these records are done: up to the first one of the partition that is still parked, else
+        up to where it was polled, which covers carried records in between."""
+        positions: dict[TopicPartition, int] = {}
+        for at in {record.at for record in records}:
+            parked = self._parked_at(at)
+            positions[at] = self._polled_to[at] if parked is None else parked
+        return positions
+
+    def _work_alone(self, consumer: Consumer, record: Record) -> None:
+        """A record among those that earlier workers died on: noted before it runs, committed before the next."""
+        if self._tries.condemned(record):
+            log.error("%s: %s %d@%d killed its worker and is set aside", self.stage.name, record.topic, record.partition, record.offset)
+            results: list[Result] = [self.stage.failed(record, Failure("crashed", attempts=attempts(record) + 1))]
+        else:
+            self._settle(0)
+            consumer.note(Tries.alone(record))
+            results = self._decide([record])
+        self._commit(consumer, self._outputs([record], results), {record.at: record.offset + 1})
+        self._settle(0)
+        self.done += 1
+
+    def _decide(self, records: Sequence[Record]) -> list[Result]:
+        """The stage's word on each record; one that it raises on is found by halves and ends as that record's failure."""
+        waiting = self._waiting
+        if waiting and any(waiting.must_follow(record) for record in records):
+            following = [waiting.must_follow(record) for record in records]
+            run = iter(self._decide_all([record for record, follows in zip(records, following, strict=True) if not follows]))
+            return [FOLLOWS if follows else next(run) for follows in following]
+        return self._decide_all(records)
+
+    def _decide_all(self, records: Sequence[Record]) -> list[Result]:
+        if not records:
+            return []
+        try:
+            return self.stage.process(records)
+        except (Hold, Newer, LogError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a stage raises is one record's fault until it is shown to be a whole part's
+            if len(records) == 1:
+                return [self.stage.failed(records[0], Failure("error", error, attempts(records[0]) + 1))]
+        half = len(records) // 2
+        first = self._decide_all(records[:half])
+        # A key of which the first half has one that waits must not run in the second.
+        held = {record.key for record, result in zip(records, first, strict=False) if isinstance(result, Again)}
+        rest = records[half:]
+        run = iter(self._decide_all([record for record in rest if record.key not in held]))
+        return first + [FOLLOWS if record.key in held else next(run) for record in rest]
+
+    def _outputs(self, records: Sequence[Record], results: Sequence[Result]) -> list[Draft]:
+        outputs: list[Draft] = []
+        for record, result in zip(records, results, strict=True):
+            if isinstance(result, Again):
+                outputs += self._again(record, result)
+            else:
+                outputs += result
+                if self._waiting:
+                    self._waiting.ended(record)
+        return outputs
+
+    def _again(self, record: Record, word: Again) -> list[Draft]:
+        waiting = self._waiting
+        tried = attempts(record) + (not word.follows)
+        if waiting is None or (waiting.gives_up(record, self._options.clock()) and not word.follows):
+            failure = Failure("timeout" if word.timeout else "gave-up", attempts=tried, detail=word.why)
+            if waiting:
+                waiting.ended(record)
+            return self.stage.failed(record, failure)
+        return [waiting.again(record, word)]
+
+    # -- commits -----------------------------------------------------------------------------------------------------------------------
+
+    def _commit(self, consumer: Consumer, outputs: Sequence[Draft], positions: dict[TopicPartition, int]) -> None:
+        self._under_way.append(consumer.commit(outputs, positions, dict.fromkeys(positions, IN_HAND)))
+
+    def _settle(self, leave: int) -> None:
+        """Waits until at most `leave` commits are under way. Raises what a commit failed with."""
+        while len(self._under_way) > leave:
+            try:
+                self._under_way.popleft().result()
+            except TooLarge as error:
+                raise Fatal(f"{self.stage.name}: a record is larger than its topic takes: {error}; see `postroom check`") from error
+
+    def _afresh(self, consumer: Consumer) -> None:
+        """Back to where the group stands, with what is remembered built anew."""
+        self._under_way.clear()
+        self._forget(consumer.assigned)
+        try:
+            consumer.rewind()
+            self._gained = consumer.assigned
+        except Transient as error:
+            log.warning("%s: the log is away: %s", self.stage.name, error)
+            self._stop.wait(self._options.backoff)
+
+    def _hold(self, consumer: Consumer, hold: Hold) -> None:
+        """A whole part is away: waits, keeping the membership, and takes the notes back so that waiting counts as no try."""
+        if self.holding is None:
+            log.error("%s: waits, because %s", self.stage.name, hold)
+        self.holding = hold
+        try:
+            self._settle(0)
+            paused = [TopicPartition(topic, number) for topic in self.topics for number in consumer.assigned]
+            self._take_back(consumer, consumer.assigned)
+            consumer.pause(paused)
+            until = time.monotonic() + hold.probe_after
+            while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+                consumer.poll(1, min(left, _IDLE))
+            consumer.resume(paused)
+        except (Fenced, Transient) as error:
+            log.info("%s: starts afresh: %s", self.stage.name, error)
+        self._afresh(consumer)
+
+    # -- partitions come and go ------------------------------------------------------------------------------------------------------
+
+    def _assigned(self, partitions: frozenset[int]) -> None:
+        """Only noted here, within the log's poll; what is remembered of them is built right after, where a fault can be handled."""
+        self._gained |= partitions
+
+    def _remember(self, consumer: Consumer, partitions: frozenset[int]) -> None:
+        self.stage.assigned(partitions)
+        for number in sorted(partitions):
+            standings = consumer.notes(number)
+            self._tries.assigned(standings)
+            if self._waiting:
+                for at, standing in standings.items():
+                    if self._waiting.is_retry(at):
+                        self._waiting.assigned(self._log.read(at.topic, at.partition, start=standing.offset))
+
+    def _revoked(self, partitions: frozenset[int]) -> None:
+        """Finishes what is under way while the partitions are still ours, takes their notes back, and forgets them."""
+        consumer = self._consumer
+        try:
+            self._settle(0)
+            if consumer is not None:
+                self._take_back(consumer, partitions)
+        except (Fenced, Transient) as error:
+            log.info("%s: gave partitions up unfinished: %s", self.stage.name, error)
+            self._under_way.clear()
+        self._forget(partitions)
+
+    def _take_back(self, consumer: Consumer, partitions: frozenset[int]) -> None:
+        notes = {TopicPartition(topic, number): "" for topic in self.topics for number in partitions}
+        if notes:
+            consumer.note(notes)
+
+    def _forget(self, partitions: frozenset[int]) -> None:
+        self._gained -= partitions
+        for table in (self._skipped, self._polled_to):
+            for at in [at for at in table if at.partition in partitions]:
+                del table[at]
+        self.stage.revoked(partitions)
+        self._tries.revoked(partitions)
+        if self._waiting:
+            self._waiting.revoked(partitions)

@@ -1,0 +1,152 @@
+"""The chain: bounce filter, authentication and routing on one batch, with one parse a mail and one transaction.
+
+Every stage's topic is still written. A record whose next step was written in the same transaction is marked carried, so the
+group of the next stage passes over it; what a replay, a foreign tool or a stage worker wrote is not marked, and is processed by
+whoever owns the partition. So a worker runs one `Chain` for each group that it serves: the whole chain from mail.raw, and the
+shorter ones from mail.screened and mail.authenticated. A stage on its own is a chain of one step.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from streams.record import Draft, Record
+from streams.stage import Failure, Result, Stage
+from topology.ending import whole
+from topology.facts import Facts, rfc3339
+from topology.item import Decision, Failing, Item
+from topology.oopsing import Oopses
+from topology.records import Topics, fact_draft, failure_draft, mail_draft, outcome_draft
+from topology.step import MailGone, Step
+
+log = logging.getLogger("postroom.chain")
+
+
+class Chain(Stage):
+    """Some steps in a row as one stage of the runner; its group and name are those of the first."""
+
+    def __init__(self, steps: Sequence[Step], topics: Topics, oopses: Oopses, clock: Callable[[], int]) -> None:
+        self.name = steps[0].name
+        self._steps = steps
+        self._topics = topics
+        self._oopses = oopses
+        self._clock = clock
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        self._steps[0].assigned(partitions)
+
+    def revoked(self, partitions: frozenset[int]) -> None:
+        self._steps[0].revoked(partitions)
+
+    def process(self, records: Sequence[Record]) -> list[Result]:
+        """Each step on all that is left of the batch, then the next; in the end one list of drafts a record."""
+        items = self._steps[0].load(records)
+        outputs: list[list[Draft]] = [[] for _ in items]
+        places = list(range(len(items)))
+        for step in self._steps:
+            prepared = step.prepare(items)
+            going: list[Item] = []
+            stay: list[int] = []
+            for place, item in zip(places, items, strict=True):
+                try:
+                    decision = step.decide(item, prepared)
+                except MailGone as gone:
+                    decision = whole(gone.facts, "failed", "mail-gone", stage=step.name, at=rfc3339(self._clock()), detail=str(gone))
+                outputs[place] += self._drafts(step, item, decision)
+                if decision.onward and step is not self._steps[-1]:
+                    item.facts = decision.facts
+                    going.append(item)
+                    stay.append(place)
+            items, places = going, stay
+            if not items:
+                break
+        return list(outputs)
+
+    def failed(self, record: Record, failure: Failure) -> list[Draft]:
+        """The outcome of a mail that a step raised on, with the facts that the steps before it could still give; of one that killed
+        the process, with the facts of its record alone."""
+        step, facts, mail = self._reached(record, failure)
+        reason = "crashed" if failure.kind == "crashed" else "stage-error"
+        detail = failure.detail or (f"{type(failure.error).__name__}: {failure.error}" if failure.error else "")
+        decision = whole(facts, "failed", reason, stage=step.name, at=rfc3339(self._clock()), detail=detail)
+        outcome = decision.facts.outcome
+        assert outcome and outcome.oops_id
+        self._oopses.record(
+            outcome.oops_id,
+            mail_id=facts.envelope.mail_id,
+            delivery_id=outcome.delivery_id,
+            where=step.name,
+            error=failure.error,
+            detail=detail,
+        )
+        log.error("%s on mail %s, %s: %s", reason, facts.envelope.mail_id, outcome.oops_id, detail, exc_info=failure.error)
+        return self._drafts(step, Item(record, facts, mail, _NO_READER), decision)
+
+    def _reached(self, record: Record, failure: Failure) -> tuple[Step, Facts, bytes | None]:
+        """How far the record comes before it fails: the step that fails on it, and the facts and mail in hand there."""
+        step = self._steps[0]
+        try:
+            facts = step.facts_of(record)
+        except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
+            return step, Facts(_envelope_of_junk(record)), record.value
+        if failure.kind == "crashed":
+            return step, facts, None
+        mail: bytes | None = None
+        try:
+            (item,) = step.load([record])
+            facts, mail = item.facts, item.mail
+            for step in self._steps:
+                decision = step.decide(item, step.prepare([item]))
+                item.facts = facts = decision.facts
+        except Exception:  # noqa: BLE001 - it failed before and fails again, at the step that we look for
+            return step, facts, mail
+        return step, facts, mail
+
+    def _drafts(self, step: Step, item: Item, decision: Decision) -> list[Draft]:
+        """What a decision becomes on the log."""
+        topics, record, facts = self._topics, item.record, decision.facts
+        place = f"{record.partition}-{record.offset}.{facts.generation}"
+        drafts: list[Draft] = []
+        if step.name == "bounce-filter":  # screened for every mail, also those that end: the memory of repeats, and fsck, read it
+            carried = not decision.onward or step is not self._steps[-1]
+            drafts.append(
+                fact_draft(
+                    topics, step.target, b"screened", f"{place}.screened", record.key, facts, partition=record.partition, carried=carried
+                )
+            )
+        elif decision.onward:
+            carried = step is not self._steps[-1]
+            drafts.append(
+                fact_draft(
+                    topics,
+                    step.target,
+                    b"authenticated",
+                    f"{place}.authenticated",
+                    record.key,
+                    facts,
+                    partition=record.partition,
+                    carried=carried,
+                )
+            )
+        for routed in decision.routes:
+            assert routed.route
+            id_ = f"{routed.route.delivery_id}.{routed.generation}"
+            drafts.append(
+                mail_draft(topics, topics.routed(routed.route.handler), b"routed", id_, routed.route.recipient, routed, self._value(item))
+            )
+        drafts += [outcome_draft(topics, outcome) for outcome in decision.outcomes]
+        drafts += [
+            fact_draft(topics, topics.outcomes, b"repeated", f"{place}.repeated", facts.envelope.mail_id.encode(), event)
+            for event in decision.events
+        ]
+        drafts += [self._failure(item, failing) for failing in decision.failures]
+        return drafts
+
+    def _failure(self, item: Item, failing: Failing) -> Draft:
+        outcome = failing.facts.outcome
+        gone = outcome is not None and outcome.reason == "mail-gone"
+        return failure_draft(self._topics, failing.facts, b"" if gone else self._value(item), failing.to)
+
+    @staticmethod
+    def _value(item: Item) -> bytes:
+        """What a record that carries the mail holds: its bytes, or nothing where they live in the archive."""
+        return b"" if item.facts.envelope.archived is not None or item.mail is None else item.mail

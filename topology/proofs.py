@@ -1,0 +1,147 @@
+"""What proves a sender: a DKIM signature or the mail server's word for the domain, or an OpenPGP signature by the account's key.
+
+Pure functions of the mail, what was looked up, and the receive time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from topology import authres, dkim
+from topology.alignment import aligned
+from topology.answers import Answer
+from topology.author import Author
+from topology.facts import to_ms
+from topology.head import Head
+from topology.openpgp import FAULTS, Signature, Verification
+from topology.ports import Account
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings of [authentication]. max_age, max_future: of a signature's time against the receive time, seconds; None: any.
+    dkim_max_age: likewise for DKIM's t=."""
+
+    trusted_domains: tuple[str, ...] = ()
+    alignment: Literal["relaxed", "strict"] = "relaxed"
+    authserv_id: str = ""
+    max_age: float | None = 172_800.0
+    max_future: float | None = 600.0
+    dkim_max_age: float | None = None
+    openpgp_legacy: Literal["weak", "strong", "refuse"] = "weak"
+
+    def trusts(self, domain: str) -> bool:
+        """Whether a DKIM signer can make a sender strong. A trusted domain is meant exactly; "*.example.org" is any below it."""
+        return any(
+            trusted in ("*", domain) or (trusted.startswith("*.") and domain.endswith(trusted[1:])) for trusted in self.trusted_domains
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DomainProof:
+    """What the domain says. address and account: whom it proves, None where it proves nobody. dkim, results, dns: the evidence."""
+
+    address: str | None = None
+    account: Account | None = None
+    method: str | None = None
+    reason: str | None = None
+    dkim: tuple[dict[str, Any], ...] = ()
+    results: dict[str, Any] | None = None
+    dns: dict[str, Any] = field(default_factory=dict)
+
+
+def by_domain(
+    head: Head,
+    who: Author,
+    accounts: Mapping[str, Account],
+    signed: Sequence[dkim.Signed],
+    answers: Mapping[str, Answer],
+    policy: Policy,
+    received_ms: int,
+) -> DomainProof:
+    """Judges every DKIM signature and the trusted Authentication-Results field, for From's account first and Sender's then."""
+    limits = dkim.Limits(
+        future=round(1000 * policy.max_future) if policy.max_future is not None else 1 << 53,
+        max_age=round(1000 * policy.dkim_max_age) if policy.dkim_max_age is not None else None,
+    )
+    results = dkim.verify(signed, answers, received_ms, limits)
+    verdict = authres.judge(_fields(head), policy.authserv_id) if policy.authserv_id else None
+    evidence = {
+        "dkim": tuple(asdict(result) for result in results),
+        "results": asdict(verdict) if verdict and verdict.field else None,
+        "dns": {name: answers[name].evidence() for one in signed if (name := one.dns_name) and name in answers},
+    }
+    if not who.shared:  # several authors: nobody's domain proves which of them wrote it
+        for address in (who.from_, who.sender):
+            account = accounts.get(address or "")
+            if address and account and (method := _method(address, address == who.from_, results, verdict, policy)):
+                return DomainProof(address, account, method, **evidence)  # type: ignore[arg-type]
+    return DomainProof(reason=_why_not(results, verdict, policy), **evidence)  # type: ignore[arg-type]
+
+
+def _fields(head: Head) -> list[bytes]:
+    return [value.encode("utf-8", "surrogateescape") for value in head.all("authentication-results")]
+
+
+def _method(
+    address: str, is_from: bool, results: Sequence[dkim.DkimResult], verdict: authres.ResultsVerdict | None, policy: Policy
+) -> str | None:
+    domain = address.rpartition("@")[2]
+    for result in results:
+        if result.result == "pass" and policy.trusts(result.domain) and aligned(result.domain, domain, policy.alignment):
+            return "dkim"
+    if verdict:
+        # The server that we name vouches for the signature, so the signer needs no place in trusted_domains. DMARC is about From only.
+        if any(aligned(signer, domain, policy.alignment) for signer in verdict.signers):
+            return "authentication-results"
+        if is_from and verdict.author and aligned(verdict.author, domain, "strict"):
+            return "authentication-results"
+    return None
+
+
+def _why_not(results: Sequence[dkim.DkimResult], verdict: authres.ResultsVerdict | None, policy: Policy) -> str | None:
+    for result in results:
+        if result.result != "pass":
+            return f"DKIM {result.result}: {result.reason}"
+        if not policy.trusts(result.domain):
+            return f"DKIM pass, but the signer {result.domain} is not among trusted_domains"
+    if results:
+        return f"DKIM pass of {results[0].domain}, which is not aligned with the author of an account"
+    return f"Authentication-Results: {verdict.reason or 'no aligned pass'}" if verdict else None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What an OpenPGP verification makes of a sender. ends: the reason code where it ends the mail. detail: words for the sender."""
+
+    strength: Literal["weak", "strong"]
+    reason: str | None = None
+    ends: Literal["bad-signature", "signature-time"] | None = None
+
+
+def by_openpgp(verification: Verification | None, account: Account, policy: Policy, received_ms: int) -> Word:
+    """A good signature by a key of the account, made at about the time of receipt, is strong."""
+    if verification is None:
+        return Word("weak", "the mail is not signed")
+    good = [signature for signature in verification.signatures if signature.verdict == "good"]
+    own = [signature for signature in good if signature.fingerprint in account.fingerprints]
+    if own:
+        return _own(own[0], policy, received_ms)
+    if good:
+        return Word("weak", f"signed by the key {good[0].fingerprint}, which is not one of the account's")
+    first = next((signature for signature in verification.signatures if signature.verdict in FAULTS), None)
+    if first:
+        return Word("weak", first.reason, "bad-signature")
+    return Word("weak", verification.signatures[0].reason if verification.signatures else "the signature cannot be judged")
+
+
+def _own(signature: Signature, policy: Policy, received_ms: int) -> Word:
+    made_ms = to_ms(signature.created_at) if signature.created_at else None
+    if made_ms is not None and policy.max_age is not None and received_ms - made_ms > policy.max_age * 1000:
+        return Word("weak", f"the signature was made at {signature.created_at}, too long before the mail arrived", "signature-time")
+    if made_ms is not None and policy.max_future is not None and made_ms - received_ms > policy.max_future * 1000:
+        return Word("weak", f"the signature claims the time {signature.created_at}, after the mail arrived", "signature-time")
+    if signature.legacy and policy.openpgp_legacy != "strong":
+        ends: Literal["bad-signature"] | None = "bad-signature" if policy.openpgp_legacy == "refuse" else None
+        return Word("weak", f"the signature is of an old kind that proves little: {signature.reason or 'DSA, SHA-1 or version 3'}", ends)
+    return Word("strong")

@@ -1,0 +1,95 @@
+"""A cheap stage as the chain runs it: load, prepare (I/O for the whole batch at once), decide (pure, one mail), and nothing written.
+
+What a decision becomes on the log is written in one place, `topology.chain`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from streams.record import Position, Record
+from topology.facts import Facts
+from topology.head import HeadReader
+from topology.item import Decision, Item
+from topology.ports import Archive, Mails
+from topology.records import facts_of
+
+
+class MailGone(Exception):
+    """The mail behind the facts is erased or expired: the delivery is `failed`, `mail-gone`."""
+
+    def __init__(self, facts: Facts) -> None:
+        super().__init__("the mail is gone: its record has expired or was erased")
+        self.facts = facts
+
+
+class Step(ABC):
+    """One cheap stage. source and target are full topic names (routing's targets are its handlers' topics; its target is "")."""
+
+    name: str
+    source: str
+    target: str
+
+    def assigned(self, partitions: frozenset[int]) -> None:  # noqa: B027 - only the bounce filter remembers anything by partition
+        """See `streams.stage.Stage.assigned`."""
+
+    def revoked(self, partitions: frozenset[int]) -> None:  # noqa: B027 - likewise
+        """See `streams.stage.Stage.revoked`."""
+
+    @abstractmethod
+    def load(self, records: Sequence[Record]) -> list[Item]:
+        """The mails behind records of the source topic. Raises Hold, Newer, ValueError."""
+
+    @abstractmethod
+    def facts_of(self, record: Record) -> Facts:
+        """The facts of one record of the source topic, without looking at the mail."""
+
+    @abstractmethod
+    def prepare(self, items: Sequence[Item]) -> Any:
+        """All look-ups of the batch at once, within a deadline. Raises Hold when a whole part is away."""
+
+    @abstractmethod
+    def decide(self, item: Item, prepared: Any) -> Decision:
+        """What becomes of the mail. Pure: the receive time is its clock, and `prepared` all it knows of the world. Raises MailGone,
+        or anything else for a mail that it cannot judge."""
+
+
+class MailSource:
+    """Brings the bytes of mails: out of the record in hand, from mail.raw by position, or out of the archive; one look-up a batch."""
+
+    def __init__(self, mails: Mails, archive: Archive) -> None:
+        self._mails = mails
+        self._archive = archive
+
+    def of_values(self, pairs: Sequence[tuple[Record, Facts]]) -> list[bytes | None]:
+        """The mails of records that carry them (empty where they are archived)."""
+        return [record.value if facts.envelope.archived is None else self._archive.get(facts.envelope.archived) for record, facts in pairs]
+
+    def of_facts(self, batch: Sequence[Facts]) -> list[bytes | None]:
+        """The mails behind facts, by the position of their raw record; None where it has gone."""
+        positions: list[Position] = [facts.raw for facts in batch if facts.raw and facts.envelope.archived is None]
+        fetched = iter(self._mails.fetch(positions) if positions else [])
+        return [self._one(facts, fetched) for facts in batch]
+
+    def _one(self, facts: Facts, fetched: Any) -> bytes | None:
+        if facts.envelope.archived is not None:
+            return self._archive.get(facts.envelope.archived)
+        record = next(fetched) if facts.raw else None
+        return record.value if record else None
+
+
+class LaterStep(Step):
+    """A step whose input is facts: on its own it fetches the mails by their raw positions, forward beside its input."""
+
+    def __init__(self, reader: HeadReader, mails: MailSource) -> None:
+        self._reader = reader
+        self._mails = mails
+
+    def load(self, records: Sequence[Record]) -> list[Item]:
+        batch = [facts_of(record) for record in records]
+        return [
+            Item(record, facts, mail, self._reader) for record, facts, mail in zip(records, batch, self._mails.of_facts(batch), strict=True)
+        ]
+
+    def facts_of(self, record: Record) -> Facts:
+        return facts_of(record)
