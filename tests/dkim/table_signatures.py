@@ -26,8 +26,10 @@ def _missing() -> bytes:
 
 SIGNATURE_CASES = [
     Case("101-folded-b", sign(MAIL, before_b="\r\n ", after_b=" \r\n "), PASS,
-        "White space stands round the value of b=. It is no part of it.",
-        dkimpy="Leaves the white space behind the value in what it hashes. RFC 6376 3.7 takes out all that surrounds the value."),
+        "White space stands round the value of b=. It is no part of it."),
+    Case("100-blank-behind-b", sign(MAIL, after_b=" \r\n ; n=note"), PASS,
+        "White space stands behind the value of b=, and a tag follows. It is no part of the value.",
+        dkimpy="Leaves the white space in what it hashes. RFC 6376 3.7 takes out all that surrounds the value."),
     Case("102-b-first", sign(MAIL, glue=" ; ", order=("bh", "a")), PASS, "The tags stand in another order. Only v= first is usual."),
     Case("103-last-semicolon", sign(MAIL, after_b=";"), PASS, "A semicolon ends the list. The grammar has it."),
     Case("104-folded-tags", sign(MAIL, glue=";\r\n\t"), PASS, "Each tag stands on its own line. Folds are white space."),
@@ -127,8 +129,7 @@ SIGNATURE_CASES = [
         _bad("outside d="), "i= ends in d= without a dot between. It lies outside."),
     Case("163-identity-above", sign(MAIL, tags={"d": "mail.example.org", "i": "@example.org"}),
         _bad("outside d=", domain="mail.example.org"), "i= lies above d=. It lies outside."),
-    Case("164-identity-without-at", sign(MAIL, tags={"i": "example.org"}), _bad("outside d="), "i= has no @. It is no identity.",
-        dkimpy="Refuses it too, by chance: the character before d= is not there."),
+    Case("164-identity-without-at", sign(MAIL, tags={"i": "example.org"}), _bad("outside d="), "i= has no @. It is no identity."),
     Case("165-top-level", sign(MAIL, tags={"d": "org", "i": "@example.org"}), _bad("d= is no domain name", domain="org"),
         "A top-level domain signs for all below it. The grammar asks for two labels.",
         {"sel._domainkey.org": record("rsa-1024")}, dkimpy="Passes. RFC 6376 3.5: domain-name is sub-domain 1*(\".\" sub-domain)."),
