@@ -13,6 +13,8 @@ from streams.record import Draft, Record
 from streams.stage import Failure, Result, Stage
 from topology.ending import whole
 from topology.facts import Facts, rfc3339
+from topology.foreign import foreign_envelope
+from topology.head import HeadReader
 from topology.item import Decision, Failing, Item
 from topology.oopsing import Oopses
 from topology.records import Topics, fact_draft, failure_draft, mail_draft, outcome_draft
@@ -51,6 +53,7 @@ class Chain(Stage):
                     decision = step.decide(item, prepared)
                 except MailGone as gone:
                     decision = whole(gone.facts, "failed", "mail-gone", stage=step.name, at=rfc3339(self._clock()), detail=str(gone))
+                self._tell(step, decision)
                 outputs[place] += self._drafts(step, item, decision)
                 if decision.onward and step is not self._steps[-1]:
                     item.facts = decision.facts
@@ -68,18 +71,22 @@ class Chain(Stage):
         reason = "crashed" if failure.kind == "crashed" else "stage-error"
         detail = failure.detail or (f"{type(failure.error).__name__}: {failure.error}" if failure.error else "")
         decision = whole(facts, "failed", reason, stage=step.name, at=rfc3339(self._clock()), detail=detail)
-        outcome = decision.facts.outcome
-        assert outcome and outcome.oops_id
-        self._oopses.record(
-            outcome.oops_id,
-            mail_id=facts.envelope.mail_id,
-            delivery_id=outcome.delivery_id,
-            where=step.name,
-            error=failure.error,
-            detail=detail,
-        )
-        log.error("%s on mail %s, %s: %s", reason, facts.envelope.mail_id, outcome.oops_id, detail, exc_info=failure.error)
-        return self._drafts(step, Item(record, facts, mail, _NO_READER), decision)
+        self._tell(step, decision, failure.error)
+        return self._drafts(step, Item(record, facts, mail, HeadReader()), decision)
+
+    def _tell(self, step: Step, decision: Decision, error: BaseException | None = None) -> None:
+        """What people are to see of a decision: its warnings, a line each, and a report of each failure."""
+        told = decision.routes[0] if decision.routes else decision.facts
+        for code in told.warnings:
+            log.warning("mail %s: %s", told.envelope.mail_id, code)
+        for failing in decision.failures:
+            outcome, mail_id = failing.facts.outcome, failing.facts.envelope.mail_id
+            if outcome is None or outcome.oops_id is None:
+                continue
+            log.error("mail %s: %s, %s: %s", mail_id, outcome.reason, outcome.oops_id, outcome.detail, exc_info=error)
+            self._oopses.record(
+                outcome.oops_id, mail_id=mail_id, delivery_id=outcome.delivery_id, where=step.name, error=error, detail=outcome.detail or ""
+            )
 
     def _reached(self, record: Record, failure: Failure) -> tuple[Step, Facts, bytes | None]:
         """How far the record comes before it fails: the step that fails on it, and the facts and mail in hand there."""
@@ -87,7 +94,7 @@ class Chain(Stage):
         try:
             facts = step.facts_of(record)
         except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
-            return step, Facts(_envelope_of_junk(record)), record.value
+            return step, Facts(foreign_envelope(record.value, record.time, HeadReader())), record.value
         if failure.kind == "crashed":
             return step, facts, None
         mail: bytes | None = None

@@ -93,7 +93,8 @@ class Screening:
 @dataclass(frozen=True, slots=True)
 class Authentication:
     """Who wrote it. sender: the author as compared. source: "from" or "sender". account: the account's id. method: what made it
-    strong (openpgp, dkim, authentication-results). reason: in words, why it is not stronger. openpgp, dkim, results: the evidence (JSON documents of their packages) with all that was looked up."""
+    strong (openpgp, dkim, authentication-results). reason: in words, why it is not stronger. dns: the answers that the verdict
+    rests on, by name (`topology.answers.Answer.evidence`). openpgp, dkim, results: the evidence, documents of their packages."""
 
     sender: str | None
     source: str | None

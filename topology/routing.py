@@ -130,7 +130,7 @@ class Routing(LaterStep):
         if facts.replay and facts.replay.recipients:
             matches = [(address, match) for address, match in matches if address.key in facts.replay.recipients]
         if addresses.source != "envelope":
-            handled = [(address, match) for address, match in matches if match]
+            handled: list[tuple[Address, Match | None]] = [(address, match) for address, match in matches if match]
             if len(handled) > MAX_RECIPIENTS:
                 detail = f"over {MAX_RECIPIENTS} handled addresses in the header"
                 return whole(facts, "rejected", "malformed", stage=self.name, at=prepared, detail=detail, warnings=addresses.warnings)

@@ -53,12 +53,24 @@ _ROBOT_FIELDS = (
     "x-hmxmroriginalrecipient",
 )
 _LIST_MANAGER = re.compile(r"owner-.*|.*-(?:owner|request|bounces|admin)|listserv|listmaster|majordomo|mailman|fetchmail-daemon|root|abuse")
+_AUTOMATIC_WORDS = (
+    # Answers of robots: English, then the other languages in which mail programs ship them.
+    r"\[?auto(?:matic|mated)?[ :-]*(?:re(?:ply|sponse)|antwort|answer|generated)",
+    r"out of (?:the )?office|ooo:|vacation|away from|on (?:vacation|holiday|leave)",
+    r"automatische antwort|abwesen|réponse automatique|respuesta automática|risposta automatica|resposta automática",
+    r"automatisch antwoord|автоответ",
+    # Reports of mail servers that carry no mark of one.
+    r"undeliver|non[- ]?deliver|unzustellbar|returned mail|return(?:ed)? to sender|failure notice",
+    r"fail(?:ed|ure) (?:mail|delivery|notice)|delivery (?:status|failure|report|has|notification)",
+    r"mail (?:delivery|could not|not delivered|system error|failure)|message (?:could not|not delivered|status)",
+    r"warning: (?:could not|message)",
+    # Receipts and complaints.
+    r"(?:e-?mail )?complaint|read:|gelesen:|lu ?:|disposition",
+)
 _AUTOMATIC_SUBJECT = re.compile(
-    r"\s*(?:re: ?|fwd?: ?|aw: ?)*(?:\[?auto(?:matic|mated)?[ :-]*(?:re(?:ply|sponse)|antwort|answer|generated)|automatische antwort|réponse automatique|respuesta automática"
-    r"|risposta automatica|resposta automática|automatisch antwoord|автоответ|out of (?:the )?office|ooo:|abwesen|vacation|away from|on (?:vacation|holiday|leave)"
-    r"|undeliver|returned mail|return(?:ed)? to sender|failure notice|fail(?:ed|ure) (?:mail|delivery|notice)|non[- ]?delivery|nondeliverable|unzustellbar|delivery (?:status|failure|report|has|notification)"
-    r"|mail (?:delivery|could not|not delivered|system error|failure)|message (?:could not|not delivered|status)|warning: (?:could not|message)|(?:e-?mail )?complaint|read:|gelesen:|lu ?:|disposition)"
-    r"|.*(?:delivery fail|non remis|awaits moderator|not (?:a )?member|could not be delivered|undeliverable)",
+    r"\s*(?:re: ?|fwd?: ?|aw: ?)*(?:"
+    + "|".join(_AUTOMATIC_WORDS)
+    + r")|.*(?:delivery fail|non remis|awaits moderator|not (?:a )?member|could not be delivered|undeliverable)",
     re.IGNORECASE,
 )
 

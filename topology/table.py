@@ -46,14 +46,14 @@ def rows(topics: Topics, handlers: tuple[str, ...] = ("<name>",), faust: frozens
             names: tuple[str, ...] = tuple(name for name in handlers if name in faust or name == "<name>")
         else:
             names = handlers if row.role.endswith("<name>") else ("",)
-        for name in names:
-            found.append(
-                row._replace(
-                    role=row.role.replace("<name>", name),
-                    sources=tuple(_full(topics, source, name) for source in row.sources),
-                    targets=tuple(_full(topics, target, name) for target in row.targets),
-                )
+        found += [
+            row._replace(
+                role=row.role.replace("<name>", name),
+                sources=tuple(_full(topics, source, name) for source in row.sources),
+                targets=tuple(_full(topics, target, name) for target in row.targets),
             )
+            for name in names
+        ]
     return found
 
 
