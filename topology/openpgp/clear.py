@@ -4,8 +4,8 @@ The engines get the text that is cut out here, as a detached signature, so no se
 """
 
 import re
-from dataclasses import dataclass
 from io import BytesIO
+from typing import NamedTuple
 
 from topology.openpgp.armor import SIGNATURE_BEGIN, read_signature
 from topology.openpgp.errors import DamagedError
@@ -21,8 +21,7 @@ _MAX_HASH_LINES = 16
 _BLANKS = b" \t\r"
 
 
-@dataclass(frozen=True, slots=True)
-class ClearBlock:
+class ClearBlock(NamedTuple):
     """A clear-signed block in a text. start, end: the signed lines in the text, still dash-escaped and without the line end
     before the signature (RFC 9580 section 7.1: it belongs to the frame). packets: the dearmoured signatures."""
 

@@ -4,7 +4,7 @@ Parts are walked in the order in which they stand; a mail attached to a mail is 
 ("-----BEGIN PGP MESSAGE-----", often compressed) are out of scope: nothing here is ever decompressed.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from topology.openpgp import clear, mime
 from topology.openpgp.errors import AmbiguousError, DamagedError
@@ -20,8 +20,7 @@ _BASE64_REACH = 16 * 1024
 """Bytes behind the first mention of base64 in which an encoded signature must begin: a text of 12 KB may stand before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where the signed thing stands. first: nothing that a reader sees stands before it.
 
     form clear: `part` is the text part, `text` its decoded body and `at` the offset of the BEGIN line in it.
@@ -41,11 +40,14 @@ def may_be_signed(content_type: bytes | None, raw: bytes, encoding: bytes | None
     """Whether the mail can hold an OpenPGP signature that counts; False is sure, True means that `verify` has to look.
 
     content_type, encoding: the values of the mail's Content-Type and Content-Transfer-Encoding fields, as far as the caller has
-    them (None: not looked up). raw: the mail. About one microsecond for 4 KB with both fields, and four for a multipart; linear.
+    them, or None. raw: the mail. About one microsecond for 4 KB with both fields, and four for a multipart; linear.
     """
     if b"BEGIN PGP SIGN" in raw:
         return True
-    if content_type is not None:
+    if content_type is None:
+        if b"pgp-signature" in raw:
+            return True
+    else:
         kind = content_type.strip().lower()
         if b"pgp-signature" in kind:
             return True

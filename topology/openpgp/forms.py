@@ -5,7 +5,7 @@ section 7.2); in PGP/MIME only line ends do not, and whether the one before the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from topology.openpgp import clear, mime, text
 from topology.openpgp.armor import SIGNATURE_BEGIN, read_signature
@@ -15,8 +15,7 @@ from topology.openpgp.packets import TEXT
 from topology.openpgp.result import SignedRange
 
 
-@dataclass(frozen=True, slots=True)
-class SignedThing:
+class SignedThing(NamedTuple):
     """range: which bytes of the mail. content: those bytes as received (clear: dash-escaped lines). ending: the line end behind
     a PGP/MIME part. packets: the signature packets over it, dearmoured."""
 

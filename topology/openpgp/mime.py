@@ -6,8 +6,8 @@ the reader of a signed mail was shown.
 
 import binascii
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from topology.openpgp.errors import AmbiguousError, DamagedError
 
@@ -25,27 +25,27 @@ _HEADER = re.compile(_HEADER_TEXT)
 _TOP_HEADER = re.compile(rb"(?:>?From [^\n]*+\n)?+" + _HEADER_TEXT)
 _WANTED = re.compile(rb"\n(content-type|content-transfer-encoding)([ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
 
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+
 _TOKEN = rb"[!#-'*+\-.0-9A-Z^-z{|}~]+"
 _MEDIA_TYPE = re.compile(rb"[ \t]*(" + _TOKEN + rb")/(" + _TOKEN + rb")[ \t]*(?=;|$)")
 _PARAMETER = re.compile(rb";[ \t]*(?:(" + _TOKEN + rb")[ \t]*=[ \t]*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;\"()]+))[ \t]*)?(?=;|$)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class ContentType:
+class ContentType(NamedTuple):
     """A Content-Type field. name: "type/subtype" in lower case. parameters: by name in lower case; the first of each name.
     sound: nothing in it that another program could read differently."""
 
-    name: bytes = b"text/plain"
-    parameters: dict[bytes, bytes] = field(default_factory=dict)
-    sound: bool = True
+    name: bytes
+    parameters: Mapping[bytes, bytes]
+    sound: bool
 
 
-_DEFAULT = ContentType()
+_DEFAULT = ContentType(b"text/plain", {}, True)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A part of a mail, or the mail itself (path ""). start: of its header. body: of its body. end: of both, without the line
     end that belongs to the boundary behind it. All are offsets in the mail."""
 
@@ -117,11 +117,8 @@ def _header_end(raw: bytes, start: int, end: int) -> tuple[int, int]:
     for empty in (b"\n", b"\r\n"):
         if raw.startswith(empty, start, end):
             return start, start + len(empty)
-    lf = raw.find(b"\n\n", start, end)
-    crlf = raw.find(b"\n\r\n", start, lf if lf >= 0 else end)
-    if crlf >= 0:
-        return crlf + 1, crlf + 3
-    return (lf + 1, lf + 2) if lf >= 0 else (end, end)
+    match = _EMPTY_LINE.search(raw, start, end)
+    return (match.start() + 1, match.end()) if match else (end, end)
 
 
 def _fields(header: bytes, *, top: bool) -> list[tuple[bytes, bytes]]:
@@ -141,7 +138,7 @@ def content_type(value: bytes) -> ContentType:
     value = value.strip()
     match = _MEDIA_TYPE.match(value)
     if not match:
-        return ContentType(b"", {}, sound=False)
+        return ContentType(b"", {}, False)
     name = (match[1] + b"/" + match[2]).lower()
     parameters: dict[bytes, bytes] = {}
     sound = True
@@ -149,7 +146,7 @@ def content_type(value: bytes) -> ContentType:
     while at < len(value):
         match = _PARAMETER.match(value, at)
         if not match:
-            return ContentType(name, parameters, sound=False)
+            return ContentType(name, parameters, False)
         at = match.end()
         key, quoted, token = match.groups()
         if key is None:

@@ -6,7 +6,7 @@ and what the sender is told. Everything here is bounded by the packet's length.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from topology.openpgp.errors import DamagedError
 
@@ -69,8 +69,7 @@ def _length(data: bytes, at: int, *, partial: bool) -> tuple[int, int]:
     return (first - 192 << 8) + int.from_bytes(data[at + 1 : at + 2], "big") + 192, at + 2
 
 
-@dataclass(frozen=True, slots=True)
-class SignaturePacket:
+class SignaturePacket(NamedTuple):
     """What a signature says of itself; nothing of it is proved.
 
     body: the packet's body. version: 3, 4 or 6. kind: the signature type. algorithm: of the public key. hash: as RFC 9580 numbers

@@ -35,7 +35,7 @@ def verify(raw: bytes, received_at_ms: int, keys: Keyring) -> Verification | Non
     The first signed thing counts: of several clear-signed blocks the first, of several signed parts the first, and only where no
     unsigned part stands before it. Same mail, time and keys: same answer. Never raises; may run one gpg process a signature.
     """
-    if not find.may_be_signed(None, raw) and b"pgp-signature" not in raw:
+    if not find.may_be_signed(None, raw):
         return None
     try:
         place = find.find(raw)
