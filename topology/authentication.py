@@ -5,14 +5,14 @@ one, side by side. decide judges one mail by what was looked up, at its receive 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 from topology import author, dkim
 from topology.answers import Answer
 from topology.author import Author
 from topology.ending import whole
-from topology.facts import Authentication, Facts, Status, rfc3339, to_ms
+from topology.facts import Authentication, Facts, Status, Strength, rfc3339, to_ms
 from topology.head import HeadReader
 from topology.item import Decision, Item
 from topology.openpgp import Keyring, Verification, may_be_signed, verify
@@ -31,6 +31,16 @@ class _Known:
     authors: dict[int, Author] = field(default_factory=dict)
     signed: dict[int, tuple[dkim.Signed, ...]] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
+
+
+class _Sender(NamedTuple):
+    """Whose mail it is."""
+
+    who: Author
+    address: str | None
+    source: str | None
+    account: Account
+    proof: DomainProof
 
 
 class AuthenticationStep(LaterStep):
@@ -87,50 +97,53 @@ class AuthenticationStep(LaterStep):
         account = proof.account or prepared.accounts.get(who.address or "")
         address = proof.address or who.address
         source = None if address is None else "from" if address == who.from_ else "sender"
-        fact = Authentication(address, source, "unknown", reason=proof.reason, dkim=proof.dkim, results=proof.results, dns=proof.dns)
         if account is None:
-            fact = replace(fact, openpgp=self._unjudged(item), reason=proof.reason or "no account has the author's address")
+            reason = proof.reason or "no account has the author's address"
+            fact = self._fact(address, source, proof, reason=reason, openpgp=self._unjudged(item))
             return self._passed(facts.having(authentication=fact), prepared)
-        fact = replace(
-            fact,
-            strength="strong" if proof.account else "weak",
-            account=account.id,
-            account_name=account.name,
-            account_active=account.active,
-            account_requires_strong=account.require_strong,
-            account_fingerprints=account.fingerprints,
-            method=proof.method,
-        )
         if not account.active:
+            fact = self._fact(address, source, proof, account, reason="the account is not active")
             return self._end(
                 facts.having(authentication=fact), "rejected", "inactive-account", prepared, f"account {account.id} is not active"
             )
-        return self._of_account(item, facts, fact, account, who, prepared)
+        return self._of_account(item, _Sender(who, address, source, account, proof), prepared)
 
-    def _of_account(self, item: Item, facts: Facts, fact: Authentication, account: Account, who: Author, known: _Known) -> Decision:
+    @staticmethod
+    def _fact(address: str | None, source: str | None, proof: DomainProof, account: Account | None = None, **known: Any) -> Authentication:
+        """The member that this stage adds."""
+        strength: Strength = "unknown" if account is None else "strong" if proof.account else "weak"
+        evidence = {"dkim": proof.dkim, "results": proof.results, "dns": proof.dns} if proof is not _NO_PROOF else {}
+        if account:
+            known = {"method": proof.method, **known} | {
+                "account": account.id,
+                "account_name": account.name,
+                "account_active": account.active,
+                "account_requires_strong": account.require_strong,
+                "account_fingerprints": account.fingerprints,
+            }
+        return Authentication(address, source, **({"strength": strength} | evidence | known))
+
+    def _of_account(self, item: Item, by: _Sender, known: _Known) -> Decision:
         """The mail of an active account: OpenPGP, and what the account demands."""
-        assert item.mail is not None
+        facts, proof, account = item.facts, by.proof, by.account
         if facts.envelope.truncated:
-            return self._passed(facts.having(authentication=fact), known)
+            return self._passed(facts.having(authentication=self._fact(by.address, by.source, proof, account, reason=proof.reason)), known)
         verification = self._verify(item, facts)
-        word = by_openpgp(verification, account, self._policy, to_ms(facts.envelope.received_at))
-        if verification:
-            fact = replace(fact, openpgp=asdict(verification))
-        if fact.strength == "strong":  # by the domain: a fault of OpenPGP is only recorded
-            return self._passed(facts.having(authentication=fact), known)
+        evidence = asdict(verification) if verification else None
+        word = by_openpgp(verification, account, self._policy, facts.envelope.received_at)
+        if proof.account:  # strong by the domain: a fault of OpenPGP is only recorded
+            return self._passed(facts.having(authentication=self._fact(by.address, by.source, proof, account, openpgp=evidence)), known)
         if word.ends:
-            return self._end(
-                facts.having(authentication=replace(fact, reason=word.reason)), "returned", word.ends, known, word.reason or ""
-            )
-        if word.strength == "strong" and not who.shared:
-            fact = replace(fact, strength="strong", method="openpgp", reason=None)
-        else:
-            reason = "; ".join(part for part in (fact.reason, word.reason) if part)
-            fact = replace(
-                fact, reason=reason if not who.shared else "From names several authors, so Sender's account counts at most as weak"
-            )
-        facts = facts.having(authentication=fact)
-        if account.require_strong and fact.strength != "strong":
+            fact = self._fact(by.address, by.source, proof, account, reason=word.reason, openpgp=evidence)
+            return self._end(facts.having(authentication=fact), "returned", word.ends, known, word.reason or "")
+        if word.strength == "strong" and not by.who.shared:
+            fact = self._fact(by.address, by.source, proof, account, strength="strong", method="openpgp", openpgp=evidence)
+            return self._passed(facts.having(authentication=fact), known)
+        reason = "; ".join(part for part in (proof.reason, word.reason) if part)
+        if by.who.shared:
+            reason = "From names several authors, so Sender's account counts at most as weak"
+        facts = facts.having(authentication=self._fact(by.address, by.source, proof, account, reason=reason, openpgp=evidence))
+        if account.require_strong:
             return self._end(facts, "returned", "strong-required", known, f"account {account.id} demands proof of the sender")
         return self._passed(facts, known)
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from topology.address import parse_list
 from topology.head import Head
 
 
@@ -24,16 +23,16 @@ class Author:
 
 def read(head: Head) -> Author:
     """The author, out of the mail's own header only (an attached mail's header does not count)."""
-    froms, senders = head.all("from"), head.all("sender")
+    froms, senders = head.addresses("from"), head.addresses("sender")
     if len(froms) > 1:
         return Author(ambiguous=True)
     sender = None
     if len(senders) == 1:
-        named, broken = parse_list(senders[0])
+        named, broken = senders[0]
         sender = named[0].key if len(named) == 1 and not broken else None
     if not froms:
         return Author(sender=sender)
-    found, broken = parse_list(froms[0])
+    found, broken = froms[0]
     if len(found) > 1:
         return Author(sender=sender, shared=True) if sender else Author(ambiguous=True)
     # One readable address beside something that cannot be read: mail programs may show the other part, so nobody is the author.

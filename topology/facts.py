@@ -5,7 +5,7 @@ Frozen values; encode and decode stand beside the fields. Times are RFC 3339 in 
 when read, unknown members are kept, and a newer major version raises `streams.faults.Newer` (golden files hold that line).
 """
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
@@ -185,9 +185,9 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is known of a mail so far. raw: where the mail itself stands (set by the first stage). origin: the JSON document
-    this was decoded from, less the members replaced since; it is written again as it was, so that what a newer version put
-    there is kept."""
+    """All that is known of a mail so far. raw: where the mail itself stands (set by the first stage). written: the JSON document of
+    this value where it is known already; a further member is appended to it, so each is encoded once however often the facts are
+    written, and what a newer version put there is kept."""
 
     envelope: Envelope
     raw: Position | None = None
@@ -198,7 +198,7 @@ class Facts:
     reply: ReplyEvent | None = None
     repeated: Repeated | None = None
     replay: Replay | None = None
-    origin: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    written: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def generation(self) -> int:
@@ -207,29 +207,39 @@ class Facts:
 
     def having(self, **members: Any) -> Self:
         """A copy with these members set."""
-        origin = {name: part for name, part in self.origin.items() if name not in members} if self.origin else self.origin
-        return replace(self, origin=origin, **members)
+        made: Self = object.__new__(type(self))
+        for name in _FIELDS:
+            object.__setattr__(made, name, members[name] if name in members else getattr(self, name))
+        object.__setattr__(made, "written", self._written_with(members))
+        return made
+
+    def _written_with(self, members: dict[str, Any]) -> bytes:
+        known = self.encode()
+        if all(getattr(self, name) is None for name in members):
+            parts = [b',"%s":%s' % (name.encode(), _json(value)) for name, value in members.items() if value is not None]
+            return b"".join((known[:-1], *parts, b"}"))
+        document = orjson.loads(known)  # a member is replaced, which no stage of the flow does
+        for name, value in members.items():
+            document.pop(name, None)
+            if value is not None:
+                document[name] = orjson.Fragment(_json(value))
+        return orjson.dumps(document)
 
     @property
     def warnings(self) -> list[str]:
         """The warning codes of every stage, in order, each once."""
-        parts = (self.screening, self.authentication, self.route, self.outcome)
-        return list(dict.fromkeys(code for part in parts if part for code in part.warnings))
-
-    def document(self) -> dict[str, Any]:
-        """The JSON document (with dataclasses in it, which `orjson` writes)."""
-        document: dict[str, Any] = {"version": VERSION, "envelope": self.envelope}
-        if self.raw:
-            document["raw"] = self.raw._asdict()
-        for name in _MEMBERS:
-            value = getattr(self, name)
-            if value is not None:
-                document[name] = value
-        return document | self.origin if self.origin else document
+        found = [part.warnings for part in (self.screening, self.authentication, self.route, self.outcome) if part and part.warnings]
+        return list(dict.fromkeys(code for codes in found for code in codes))
 
     def encode(self) -> bytes:
         """The JSON document as it is stored."""
-        return orjson.dumps(self.document())
+        if self.written is None:
+            document = {"version": VERSION} | {
+                name: orjson.Fragment(_json(value)) for name in _FIELDS if (value := getattr(self, name)) is not None
+            }
+            object.__setattr__(self, "written", orjson.dumps(document))
+        assert self.written is not None
+        return self.written
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -237,28 +247,40 @@ class Facts:
         document = orjson.loads(data)
         if not isinstance(document, dict) or not isinstance(document.get("envelope"), dict):
             raise ValueError("not a facts document: no member 'envelope'")
-        return cls.from_document(document)
-
-    @classmethod
-    def from_document(cls, document: dict[str, Any]) -> Self:
-        """As `decode`, from a parsed document, which is kept as `origin`."""
         version = document.get("version")
         if version != VERSION:
             document = _upcast(document, str(version))
+            data = orjson.dumps(document)
         raw = document.get("raw")
-        members = {name: _TYPES[name](document[name]) for name in ("envelope", *_MEMBERS) if document.get(name) is not None}
-        return cls(raw=Position(**raw) if raw else None, origin=document, **members)
+        members = {name: _TYPES[name](document[name]) for name in _MEMBERS if document.get(name) is not None}
+        return cls(raw=Position(**raw) if raw else None, written=data, **members)
 
 
-_MEMBERS = ("screening", "authentication", "route", "outcome", "reply", "repeated", "replay")
+_MEMBERS = ("envelope", "screening", "authentication", "route", "outcome", "reply", "repeated", "replay")
+_FIELDS = ("envelope", "raw", *_MEMBERS[1:])
+
+
+def _json(value: Any) -> bytes:
+    if isinstance(value, Position):
+        value = {"log": value.log, "topic": value.topic, "partition": value.partition, "offset": value.offset}
+    return orjson.dumps(value)
 
 
 def _reader(kind: type) -> Any:
-    """A function that builds a frozen value from its JSON object: lists become tuples, unknown fields of it are left out."""
+    """A function that builds a frozen value from its JSON object: lists become tuples, fields of it that we do not know are left
+    out (the document as written keeps them). Raises ValueError."""
     known = {f.name for f in fields(kind)}
+    tuples = [f.name for f in fields(kind) if str(f.type).startswith("tuple")]
 
     def read(value: dict[str, Any]) -> Any:
-        return kind(**{name: tuple(part) if type(part) is list else part for name, part in value.items() if name in known})
+        mine = value if value.keys() <= known else {name: part for name, part in value.items() if name in known}
+        for name in tuples:
+            if name in mine:
+                mine[name] = tuple(mine[name])
+        try:
+            return kind(**mine)
+        except TypeError as error:
+            raise ValueError(f"not a facts document: {error}") from error
 
     return read
 

@@ -5,8 +5,10 @@ the same fields, the same order, the same end of the header (`email.feedparser`,
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView
 from typing import NamedTuple
+
+from topology.address import Address, parse_list
 
 MAX_HEADER = 1 << 20
 """Octets of header above which a mail is malformed: nobody's mail, and every field of it would be looked at."""
@@ -28,6 +30,17 @@ _LINE_START = re.compile(_FIELD_LINE)
 _MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)")
 
 
+_NAMES: dict[bytes, str] = {}
+"""Names of fields as mail programs write them, in lower case; bounded, since a hostile mail may bring any number of them."""
+
+
+def _lower(name: bytes) -> str:
+    low = name.decode("ascii").lower()
+    if len(_NAMES) < 4096 and len(name) < 64:
+        _NAMES[name] = low
+    return low
+
+
 class Field(NamedTuple):
     """A header field. name: lower case. value: unfolded (the line ends removed, the blanks kept), as text: UTF-8, and where it
     is not, surrogate escapes keep the bytes."""
@@ -43,17 +56,26 @@ class Head:
     at which the body starts. broken: why the header is malformed ("too-long", "too-many-fields"), or None.
     """
 
-    __slots__ = ("_by_name", "body", "broken", "end", "fields")
+    __slots__ = ("_addresses", "_by_name", "body", "broken", "end", "fields")
 
     def __init__(self, fields: list[Field], end: int, body: int, broken: str | None) -> None:
         self.fields = fields
         self.end = end
         self.body = body
         self.broken = broken
+        self._addresses: dict[str, list[tuple[list[Address], bool]]] = {}
         by_name: dict[str, list[str]] = {}
         for name, value in fields:
-            by_name.setdefault(name, []).append(value)
+            if name in by_name:
+                by_name[name].append(value)
+            else:
+                by_name[name] = [value]
         self._by_name = by_name
+
+    @property
+    def names(self) -> KeysView[str]:
+        """The names of the picked fields, lower case."""
+        return self._by_name.keys()
 
     def all(self, name: str) -> list[str]:
         """Every value of the field (name in lower case), topmost first."""
@@ -63,6 +85,13 @@ class Head:
         """The topmost value of the field, blanks stripped, or None where there is none."""
         values = self._by_name.get(name)
         return values[0].strip() if values else None
+
+    def addresses(self, name: str) -> list[tuple[list[Address], bool]]:
+        """For every field of that name its readable addresses, and whether anything in it could not be read; read once."""
+        found = self._addresses.get(name)
+        if found is None:
+            found = self._addresses[name] = [parse_list(value) for value in self.all(name)]
+        return found
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name

@@ -119,14 +119,14 @@ class Word:
     ends: Literal["bad-signature", "signature-time"] | None = None
 
 
-def by_openpgp(verification: Verification | None, account: Account, policy: Policy, received_ms: int) -> Word:
-    """A good signature by a key of the account, made at about the time of receipt, is strong."""
+def by_openpgp(verification: Verification | None, account: Account, policy: Policy, received_at: str) -> Word:
+    """A good signature by a key of the account, made at about the time of receipt (RFC 3339), is strong."""
     if verification is None:
         return Word("weak", "the mail is not signed")
     good = [signature for signature in verification.signatures if signature.verdict == "good"]
     own = [signature for signature in good if signature.fingerprint in account.fingerprints]
     if own:
-        return _own(own[0], policy, received_ms)
+        return _own(own[0], policy, to_ms(received_at))
     if good:
         return Word("weak", f"signed by the key {good[0].fingerprint}, which is not one of the account's")
     first = next((signature for signature in verification.signatures if signature.verdict in FAULTS), None)

@@ -161,7 +161,7 @@ class Routing(LaterStep):
         for name, value in item.head.fields:
             if name in self._originals and (found_there := parse_list(value)[0]):
                 return Addresses(f"header:{name}", _each_once(found_there))
-        named = [address for name in ("to", "cc") for value in item.head.all(name) for address in parse_list(value)[0]]
+        named = [address for name in ("to", "cc") for found, _ in item.head.addresses(name) for address in found]
         warnings = ["no-original-recipient"]
         if any(f"{name}:".encode() in item.mail[item.head.body :].lower() for name in self._originals):
             warnings.append("original-recipient-in-body")

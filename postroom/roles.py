@@ -1,0 +1,161 @@
+"""The roles of `postroom run`: which runners and listeners they are, put together from the parts of the site."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+
+from handlers.registry import HandlerSettingsError, HandlerSpec, NotBuilt, build
+from handlers.stage import HandlerStage
+from postroom.oopses import OopsReports
+from postroom.outbox import Maildir, Outbox
+from postroom.postman import Postman
+from postroom.relay import Relay
+from postroom.running import Service
+from postroom.settings import HandlerSettings, SettingsError
+from postroom.site import Site, now_ms
+from streams.record import Record, TopicPartition
+from streams.retries import RetryPlan
+from streams.runner import Options, Runner
+from streams.stage import Stage
+from topology.chain import Chain
+from topology.replies.limits import Limits
+from topology.replies.templates import Templates
+from topology.replyer import Replyer, ReplyPolicy
+
+CHAIN = ("bounce-filter", "authentication", "routing")
+LISTENERS = ("lmtp", "smtp")
+_LATER = {"dashboard", "settle"}
+_DAY_MS = 86_400_000
+
+
+class UnknownRole(Exception):
+    """No role of that name, or one that is not built yet; the text says which there are."""
+
+
+class Roles:
+    """The roles that were asked for (all that make sense where none was). slot: see `postroom run`."""
+
+    def __init__(self, site: Site, wanted: Sequence[str], drain: bool, slot: int | None = None) -> None:
+        self._site = site
+        self._slot = slot
+        everything = [name for name in LISTENERS if getattr(site.settings.ingest, name) and not drain]
+        everything += ["chain", *(f"handler:{name}" for name in site.handler_names), "replyer"]
+        if site.settings.replies.outbox or site.settings.replies.smtp:
+            everything.append("postman")
+        self.names = list(dict.fromkeys(wanted)) or everything
+        for name in self.names:
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        handlers = [f"handler:{handler}" for handler in self._site.handler_names]
+        known = [*LISTENERS, "chain", *CHAIN, *handlers, "replyer", "postman"]
+        if name.partition(":")[0] in _LATER:
+            raise UnknownRole(f"{name} is not built yet")
+        if name not in known:
+            raise UnknownRole(f"{name!r} is no role here; there are {', '.join(known)}")
+
+    # -- runners --------------------------------------------------------------------------------------------------------------------
+
+    def runners(self) -> list[Runner]:
+        """The runners, in the order of the flow (a drain looks at them so)."""
+        found: list[Runner] = []
+        for name in self.names:
+            if name == "chain":
+                found += [self._chain(self._site.steps()[first:]) for first in range(len(CHAIN))]
+            elif name in CHAIN:
+                found.append(self._chain([self._site.steps()[CHAIN.index(name)]]))
+            elif name.startswith("handler:"):
+                found.append(self._handler(name.partition(":")[2]))
+            elif name == "replyer":
+                found.append(self._replyer())
+            elif name == "postman":
+                found.append(self._postman())
+        return sorted(found, key=self._place)
+
+    def _place(self, runner: Runner) -> int:
+        order = [*CHAIN, "handler", "replyer", "postman"]
+        role = runner.group.removeprefix(self._site.topics.group("")).partition(".")[0]
+        return order.index(role)
+
+    def _chain(self, steps: Sequence[object]) -> Runner:
+        site = self._site
+        stage = Chain(steps, site.topics, self.oopses, now_ms)  # type: ignore[arg-type]
+        return Runner(site.log, site.topics.group(stage.name), [stage.source], stage, options=Options(batch=1000))
+
+    def _handler(self, name: str) -> Runner:
+        site = self._site
+        settings = site.settings.handlers[name]
+        try:
+            handler = build(spec(name, settings), site.config.folder)
+        except (HandlerSettingsError, NotBuilt) as error:
+            raise SettingsError(f"{site.config.file}: {error}") from error
+        stage = HandlerStage(handler, site.topics, site.archive, self.oopses, now_ms)
+        topics = site.topics
+        plan = RetryPlan(tuple(topics.retries(name)), settings.retry_delays, settings.give_up)
+        return Runner(site.log, topics.group(f"handler.{name}"), [topics.routed(name)], stage, plan)
+
+    def _replyer(self) -> Runner:
+        site = self._site
+        settings = site.settings.replies
+        try:
+            templates = Templates(site.config.path(settings.templates)) if settings.templates else Templates()
+            policy = ReplyPolicy(settings.answer, settings.from_, settings.help or None, site.settings.ingest.max_size, templates)
+        except ValueError as error:
+            raise SettingsError(f"{site.config.file}: {error}") from error
+        stage = Replyer(site.topics, policy, site.archive, site.log, site.settings.archive.inline_limit)
+        return Runner(site.log, site.topics.group("replyer"), stage.sources, stage)
+
+    def _postman(self) -> Runner:
+        site = self._site
+        settings, topics = site.settings.replies, site.topics
+        stage: Stage = Postman(
+            topics,
+            self.outbox(),
+            site.archive,
+            site.log,
+            limits=Limits(settings.per_address_a_day, settings.max_an_hour),
+            recent=self._replies_of_the_day,
+            gone="The original mail is no longer kept.",
+            clock=now_ms,
+        )
+        plan = RetryPlan(tuple(topics.reply_retries()), settings.retry_delays, settings.give_up)
+        return Runner(site.log, topics.group("postman"), [topics.replies], stage, plan, Options(batch=50))
+
+    def _replies_of_the_day(self, partition: int) -> Iterable[Record]:
+        """What the postman has already worked on of a partition in the last day."""
+        log, topics = self._site.log, self._site.topics
+        standing = log.standings(topics.group("postman"), [topics.replies]).get(TopicPartition(topics.replies, partition))
+        return log.read(topics.replies, partition, since=now_ms() - _DAY_MS, end=standing.offset if standing else 0)
+
+    def outbox(self) -> Outbox:
+        """Where replies go. Raises SettingsError."""
+        site = self._site
+        settings = site.settings.replies
+        try:
+            if settings.smtp:
+                return Relay(settings.smtp)
+        except ValueError as error:
+            raise SettingsError(f"{site.config.file}: {error}") from error
+        if settings.outbox is None:
+            raise SettingsError(f"{site.config.file}: [replies] outbox or smtp: the postman needs one of them")
+        return Maildir(site.config.path(settings.outbox))
+
+    @cached_property
+    def oopses(self) -> OopsReports:
+        """The OOPS repository."""
+        return self._site.oopses
+
+    # -- listeners ------------------------------------------------------------------------------------------------------------------
+
+    def services(self) -> list[Service]:
+        """The listeners."""
+        return [self._listener(name) for name in self.names if name in LISTENERS]
+
+    def _listener(self, name: str) -> Service:
+        from postroom.ingest.listener import Listener
+
+        return Listener.of(self._site, name)
+
+
+def spec(name: str, settings: HandlerSettings) -> HandlerSpec:
+    """A handler's settings as the registry takes them."""
+    return HandlerSpec(name=name, **settings.model_dump())
