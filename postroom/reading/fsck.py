@@ -1,0 +1,78 @@
+"""The accounts of a log: what was taken in, and what became of it (DESIGN.md section 5, Accounting).
+
+First the end of mail.raw is noted, then where every group stands, and only then are the topics read, against the stream: outcomes,
+what waits for handlers, routes, authenticated, screened, raw. Whatever led to an outcome was there before it, and what a group had
+passed when its position was noted had been written on, so a log that is being worked on shows no fault that it does not have.
+
+Only `streams.log.Reader` is used, so every engine is accounted for in one way. Each topic is read once. What then looks wrong is
+read again a moment later, which lets a broker finish its transactions, and brings the records that tell of it.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from postroom.reading.look import Cut, Look, Tick
+from streams.log import Reader
+from topology.records import Topics
+
+MOST_FAULTS = 10_000
+"""Mails that are read again and listed. A log with more faults has one cause, and the first ones show it."""
+
+COUNTS = ("raw", "ended", "on_its_way", "stuck", "repeated", "erased", "beyond_retention", "lost", "doubled", "unknown")
+
+
+@dataclass
+class Accounts:
+    """What fsck found. counts: see `fsck`. records: each fault with the records that tell of it."""
+
+    counts: dict[str, int]
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether everything is accounted for, once."""
+        return not any(self.counts[name] for name in ("lost", "doubled", "unknown"))
+
+
+def fsck(
+    log: Reader, topics: Topics, known_handlers: Collection[str] | None = None, *, tick: Tick | None = None, pause: float = 1.0
+) -> Accounts:
+    """Accounts for every mail of the log. Memory: some 50 bytes a mail. Raises Newer, Transient.
+
+    known_handlers: those that the settings name; None for all that there are. pause: seconds before a second look at faults.
+
+    raw is the number of mails (records of mail.raw) up to the moment of the call, and the sum of their fates:
+    ended              every delivery has one outcome in each generation, or the whole mail has it
+    on_its_way         something of it waits for a stage that will come to it
+    stuck              something of it waits where nobody comes: for a handler that the settings do not name, or where the group's
+                       position has expired
+    repeated           all of its recipients were here before
+    erased             as ended or repeated, and the mail itself was taken out of the log
+    beyond_retention   the log has dropped its record, or may have dropped the end of its story
+    lost               a stage has passed it, or a delivery of it, and nothing tells what became of it
+    doubled            something was written twice: screened, authenticated, a route, or an outcome of one delivery and generation
+    and beside them:
+    unknown            records that belong to no mail: of another log, of a position that does not exist, without a position, or an
+                       outcome of a delivery that nothing routed
+    """
+    cut = Cut(log, topics, known_handlers)
+    look = Look(log, topics, cut, tick)
+    counts, faulty, faults = look.judge()
+    records = look.strays
+    if faulty:
+        again = frozenset(list(faulty)[:MOST_FAULTS])
+        time.sleep(pause)
+        second = Look(log, topics, cut, tick, only=again)
+        sound, confirmed, found = second.judge()
+        counts += sound
+        faulty = {mail: fate for mail, fate in faulty.items() if mail not in again} | confirmed
+        faults = [fault for fault in faults if fault.mail not in again] + found
+        records = records + [second.tell(fault) for fault in found]
+    counts += Counter(faulty.values())
+    counts["unknown"] = look.stray_count + sum(fault.problem == "unknown" for fault in faults)
+    counts["beyond_retention"] += sum(extent.first for extent in cut.raw)
+    counts["raw"] = sum(count for name, count in counts.items() if name != "unknown")
+    return Accounts({name: counts[name] for name in COUNTS}, records[:MOST_FAULTS])

@@ -1,0 +1,125 @@
+"""Outcomes out of mail.outcomes: in the order in which the log took them, each with its reply, the latest generation of each delivery."""
+
+import heapq
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from postroom.reading import glance
+from postroom.reading.rows import Found, outcome_row, reply_state
+from postroom.reading.selectors import Filter
+from streams.log import Reader
+from streams.record import Record
+from topology.records import Topics, recipient_key
+
+_SENT = re.compile(rb',"reply":\{"reply_id":"([0-9a-f]{32})","status":"sent"')
+_WAITING = "waiting"
+
+
+class Replies:
+    """What became of the mails that we owe, by reply id; about 130 bytes each."""
+
+    def __init__(self) -> None:
+        self._states: dict[bytes, str] = {}
+
+    def learn(self, data: bytes) -> None:
+        """Takes in the facts of a reply event."""
+        if found := _SENT.search(data):
+            self._states[bytes.fromhex(found[1].decode())] = "sent"
+        elif event := glance.document(data).get("reply"):
+            self._states[bytes.fromhex(event["reply_id"])] = reply_state(event)
+
+    def state(self, document: dict[str, Any]) -> str | None:
+        """The field `reply` of an outcome: `waiting` where no event has come yet, None where nothing is owed."""
+        reply_id = document["outcome"].get("reply_id")
+        return self._states.get(bytes.fromhex(reply_id), _WAITING) if reply_id else None
+
+
+class _Later(NamedTuple):
+    """An outcome that a replay brought, and what it replaces. recipients: those it is for; empty: everybody of its mail."""
+
+    generation: int
+    delivery_id: str
+    whole: bool
+    recipients: frozenset[str]
+
+
+class Generations:
+    """What replays brought: a delivery's outcome is that of its latest generation. Only outcomes of replays take memory.
+
+    A mail that ended whole in one generation may be routed in the next, or the other way round; the ids then differ, so the
+    recipients decide what replaces what.
+    """
+
+    def __init__(self) -> None:
+        self._by_mail: dict[str, list[_Later]] = {}
+
+    def learn(self, data: bytes) -> None:
+        """Takes in the facts of an outcome."""
+        if glance.generation(data):
+            document = glance.document(data)
+            self._by_mail.setdefault(document["envelope"]["mail_id"], []).append(_later(document))
+
+    def superseded(self, document: dict[str, Any]) -> bool:
+        """Whether a later generation has replaced this outcome."""
+        later = self._by_mail.get(document["envelope"]["mail_id"])
+        if later is None:
+            return False
+        mine = _later(document)
+        return any(other.generation > mine.generation and _replaces(other, mine) for other in later)
+
+
+def _later(document: dict[str, Any]) -> _Later:
+    outcome, replay, screening = document["outcome"], document.get("replay") or {}, document.get("screening") or {}
+    recipient = outcome.get("recipient")
+    named = [recipient] if recipient else replay.get("recipients") or screening.get("recipients") or document["envelope"]["recipients"]
+    return _Later(replay.get("generation", 0), outcome["delivery_id"], recipient is None, frozenset(recipient_key(name) for name in named))
+
+
+def _replaces(later: _Later, earlier: _Later) -> bool:
+    if not (later.whole or earlier.whole):
+        return later.delivery_id == earlier.delivery_id
+    return not later.recipients or not earlier.recipients or not later.recipients.isdisjoint(earlier.recipients)
+
+
+def merged(log: Reader, topic: str) -> Iterator[Record]:
+    """A topic's records in the order of their append times. Ends at what was committed when the reading began."""
+    partitions = log.topics().get(topic, 0)
+    if partitions == 1:
+        return log.read(topic, 0)
+    return heapq.merge(*(log.read(topic, number) for number in range(partitions)), key=lambda record: record.time)
+
+
+class Outcomes:
+    """The outcomes of a log. Reads mail.outcomes twice: replies and replays come after what they are about."""
+
+    def __init__(self, log: Reader, topics: Topics) -> None:
+        self._log = log
+        self._topic = topics.outcomes
+
+    def found(self, wanted: Filter, *, every: bool = False) -> Iterator[Found]:
+        """The outcomes that are wanted, oldest first by the time when the log took them. every: all generations, not only the
+        latest of each delivery. Memory: the replies, and the outcomes of replays. Raises Newer, Transient."""
+        if self._topic not in self._log.topics():
+            return
+        replies, generations = Replies(), Generations()
+        for record in self._log.read(self._topic):
+            kind = record.header("ce_type")
+            if kind == glance.REPLY:
+                replies.learn(record.value)
+            elif kind == glance.OUTCOME and not every:
+                generations.learn(record.value)
+        yield from select(merged(self._log, self._topic), wanted, replies, generations)
+
+
+def select(records: Iterable[Record], wanted: Filter, replies: Replies, generations: Generations | None = None) -> Iterator[Found]:
+    """The wanted outcomes among records of mail.outcomes, in their order."""
+    for record in records:
+        if record.header("ce_type") != glance.OUTCOME or not wanted.may_want(record.value):
+            continue
+        document = glance.document(record.value)
+        if generations is not None and generations.superseded(document):
+            continue
+        found = Found(record, document, outcome_row(document, replies.state(document)))
+        if wanted.wants(found):
+            yield found

@@ -1,0 +1,370 @@
+"""fsck finds what is planted, names it, and finds nothing else."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from postroom.reading.fsck import COUNTS, Accounts, fsck
+from streams.log import Extent, Reader, Standing
+from streams.record import Position, Record, TopicPartition
+from tests.reading.story import CHAIN, Story
+from topology.facts import Facts, Replay
+from topology.records import outcome_draft
+
+BOTH = ("a@bugs.example.org", "b@bugs.example.org")
+
+
+def look(story: Story, log: Reader | None = None) -> Accounts:
+    """The accounts, without the pause before the second look; that the fates add up is held on the way."""
+    found = fsck(log or story.log, story.topics, ["bugs", "help"], pause=0)
+    assert tuple(found.counts) == COUNTS
+    assert found.counts["raw"] == sum(found.counts[name] for name in COUNTS[1:-1])
+    assert found.clean == (not found.records)
+    return found
+
+
+def accounts(story: Story) -> dict[str, int]:
+    """The counts that are not 0."""
+    return {name: count for name, count in look(story).counts.items() if count}
+
+
+def delete(story: Story, topic: str) -> None:
+    """Takes a topic's records out of the file behind the engine's back."""
+    with closing(sqlite3.connect(story.path)) as connection, connection:
+        (number,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+        assert connection.execute("DELETE FROM records WHERE id >> 50 = ?", (number,)).rowcount
+
+
+def expire(story: Story, topic: str) -> None:
+    """Takes a topic's records out of the file as retention does."""
+    delete(story, topic)
+    with closing(sqlite3.connect(story.path)) as connection, connection:
+        (number,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
+        connection.execute("UPDATE heads SET first = next WHERE slot >> 12 = ?", (number,))
+
+
+def to_both(story: Story) -> Facts:
+    """A mail to two addresses, up to routing."""
+    return story.authenticated(story.screened(story.raw(9, recipients=BOTH)))
+
+
+# -- what adds up -----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_log_adds_up(story: Story) -> None:
+    assert accounts(story) == {}
+
+
+def test_a_mail_ends_at_any_stage_or_with_all_of_its_deliveries(story: Story) -> None:
+    story.handled(1)
+    story.failed(2)
+    story.end(story.screened(story.raw(3)), "dropped", "precedence")
+    story.end(story.screened(story.raw(4)), "rejected", "inactive-account", stage="authentication")
+    story.end(story.authenticated(story.screened(story.raw(5))), "rejected", "no-recipient", stage="routing")
+    story.end(story.raw(6), "failed", "stage-error", stage="authentication")
+    facts = to_both(story)
+    story.outcome(story.routed(facts, BOTH[0]))
+    story.outcome(facts.having(route=story.unwritten(facts, BOTH[1])), "failed", "no-handler", stage="routing")
+    story.all_passed()
+    assert accounts(story) == {"raw": 7, "ended": 7}
+
+
+def test_what_waits_for_a_stage_is_on_its_way(story: Story) -> None:
+    story.passed("bounce-filter")
+    story.raw(1)
+    story.passed("authentication")
+    story.screened(story.raw(2), carried=False)
+    story.passed("routing")
+    story.authenticated(story.screened(story.raw(3)), carried=False)
+    story.passed("bugs")
+    story.routed(story.authenticated(story.screened(story.raw(4))))
+    assert accounts(story) == {"raw": 4, "on_its_way": 4}
+
+
+def test_a_delivery_that_waits_for_a_later_try_is_on_its_way(story: Story) -> None:
+    facts = story.routed(story.authenticated(story.screened(story.raw(1))))
+    story.all_passed()
+    story.routed(facts, topic=story.topics.retries("bugs")[1])
+    assert accounts(story) == {"raw": 1, "on_its_way": 1}
+
+
+def test_a_mail_with_one_delivery_ended_and_one_waiting_is_on_its_way(story: Story) -> None:
+    facts = to_both(story)
+    ended = story.routed(facts, BOTH[0])
+    story.all_passed()
+    story.outcome(ended)
+    story.routed(facts, BOTH[1], "help")
+    assert accounts(story) == {"raw": 1, "on_its_way": 1}
+
+
+def test_repeats_are_counted_apart_and_a_partial_repeat_as_a_mail(story: Story) -> None:
+    first = story.handled(1)
+    story.repeated(story.raw(1, repeat=True), first)
+    partial = story.raw(1, recipients=("1@bugs.example.org", "2@bugs.example.org"))
+    facts = story.authenticated(story.screened(partial, recipients=("2@bugs.example.org",)))
+    story.outcome(story.routed(facts, "2@bugs.example.org"))
+    story.all_passed()
+    assert accounts(story) == {"raw": 3, "ended": 2, "repeated": 1}
+
+
+def test_two_identical_foreign_records_are_two_mails(story: Story) -> None:
+    story.handled(1)
+    story.handled(1, repeat=True)
+    story.all_passed()
+    assert accounts(story) == {"raw": 2, "ended": 2}
+
+
+def test_a_replay_from_any_stage_gives_a_delivery_one_more_outcome(story: Story) -> None:
+    failed = story.failed(1)
+    for generation, start in enumerate((story.screened, story.authenticated, story.routed), start=1):
+        facts = failed.having(outcome=None, route=None, replay=Replay(generation, ("1@bugs.example.org",)))
+        if start is story.screened:
+            facts = story.authenticated(story.screened(facts))
+        elif start is story.authenticated:
+            facts = story.authenticated(facts)
+        story.outcome(story.routed(facts))
+    story.handled(1, repeat=True, replay=Replay(4))
+    story.all_passed()
+    assert accounts(story) == {"raw": 2, "ended": 2}
+
+
+def test_a_replay_that_still_waits_keeps_its_mail_on_its_way(story: Story) -> None:
+    failed = story.failed(1)
+    story.all_passed()
+    story.routed(failed.having(outcome=None, replay=Replay(1, ("1@bugs.example.org",))))
+    assert accounts(story) == {"raw": 1, "on_its_way": 1}
+
+
+def test_a_delivery_to_a_handler_that_is_no_longer_named_is_stuck(story: Story) -> None:
+    story.routed(story.authenticated(story.screened(story.raw(1))))
+    story.passed(*CHAIN)
+    found = fsck(story.log, story.topics, ["help"], pause=0)
+    assert (found.counts["stuck"], found.counts["on_its_way"], found.clean) == (1, 0, True)
+
+
+def test_what_a_group_can_no_longer_reach_is_stuck(story: Story) -> None:
+    story.screened(story.raw(1), carried=False)
+    story.passed("bounce-filter")
+    story.log.ensure_group(story.topics.group("authentication"), [story.topics.screened])
+    expire(story, story.topics.screened)
+    story.screened(story.raw(1, repeat=True), carried=False)
+    story.passed("bounce-filter")
+    assert accounts(story) == {"raw": 2, "stuck": 1, "beyond_retention": 1}
+
+
+def test_a_mail_whose_bytes_were_taken_out_of_the_log_is_erased(story: Story) -> None:
+    story.handled(1)
+    story.all_passed()
+    delete(story, story.topics.raw)
+    assert accounts(story) == {"raw": 1, "erased": 1}
+
+
+def test_what_retention_has_taken_is_counted_apart(story: Story) -> None:
+    story.handled(1)
+    story.all_passed()
+    expire(story, story.topics.raw)
+    assert accounts(story) == {"raw": 1, "beyond_retention": 1}
+    for topic in (story.topics.screened, story.topics.authenticated, story.topics.routed("bugs"), story.topics.outcomes):
+        expire(story, topic)
+    story.later(1000)
+    story.handled(2)
+    story.all_passed()
+    assert accounts(story) == {"raw": 2, "ended": 1, "beyond_retention": 1}
+
+
+def test_retention_excuses_no_mail_that_is_younger_than_what_it_has_taken(story: Story) -> None:
+    story = one_partition(story)
+    story.handled(1)
+    story.all_passed()
+    expire(story, story.topics.outcomes)
+    story.later(1000)
+    story.handled(2)
+    story.later(1000)
+    story.routed(story.authenticated(story.screened(story.raw(3))))
+    story.all_passed()
+    assert accounts(story) == {"raw": 3, "ended": 1, "beyond_retention": 1, "lost": 1}
+
+
+# -- what does not ----------------------------------------------------------------------------------------------------------------
+
+
+def lose_raw(story: Story) -> None:
+    story.raw(1)
+
+
+def lose_screened(story: Story) -> None:
+    story.screened(story.raw(1))
+
+
+def lose_authenticated(story: Story) -> None:
+    story.authenticated(story.screened(story.raw(1)))
+
+
+def lose_routed(story: Story) -> None:
+    story.routed(story.authenticated(story.screened(story.raw(1))))
+
+
+def lose_one_of_two(story: Story) -> None:
+    story.outcome(story.routed(to_both(story), BOTH[0]))
+
+
+def lose_a_retry(story: Story) -> None:
+    facts = story.routed(story.authenticated(story.screened(story.raw(1))))
+    story.routed(facts, topic=story.topics.retries("bugs")[0])
+
+
+def lose_a_replay(story: Story) -> None:
+    story.screened(story.failed(1).having(outcome=None, route=None, replay=Replay(7)))
+
+
+@pytest.mark.parametrize(
+    ("plant", "why"),
+    [
+        (lose_raw, "the bounce filter has passed it, and wrote nothing"),
+        (lose_screened, "screened, but neither authenticated nor ended"),
+        (lose_authenticated, "authenticated, but neither routed nor ended"),
+        (lose_routed, "a delivery has neither an outcome nor a record that waits"),
+        (lose_one_of_two, "a delivery has neither an outcome nor a record that waits"),
+        (lose_a_retry, "a delivery has neither an outcome nor a record that waits"),
+        (lose_a_replay, "screened, but neither authenticated nor ended"),
+    ],
+)
+def test_a_lost_mail_is_found_and_told(story: Story, plant: Callable[[Story], None], why: str) -> None:
+    story.handled(100)
+    plant(story)
+    story.handled(101)
+    story.all_passed()
+    found = look(story)
+    assert {name: count for name, count in found.counts.items() if count} == {"raw": 3, "ended": 2, "lost": 1}
+    (told,) = found.records
+    assert (told["problem"], told["why"]) == ("lost", why)
+    assert told["records"]
+    assert told["mail_id"] in story.mails
+
+
+def double_screened(story: Story) -> None:
+    story.screened(story.handled(1).having(outcome=None, route=None, authentication=None))
+
+
+def double_authenticated(story: Story) -> None:
+    story.authenticated(story.handled(1).having(outcome=None, route=None))
+
+
+def double_outcome(story: Story) -> None:
+    story.append(outcome_draft(story.topics, story.handled(1)))
+
+
+def double_route(story: Story) -> None:
+    facts = story.routed(story.authenticated(story.screened(story.raw(1))))
+    story.routed(facts)
+    story.outcome(facts)
+    story.outcome(facts)
+
+
+def double_whole(story: Story) -> None:
+    facts = story.end(story.screened(story.raw(1)), "dropped", "precedence")
+    story.append(outcome_draft(story.topics, facts))
+
+
+def double_end(story: Story) -> None:
+    story.end(story.handled(1).having(outcome=None, route=None), "rejected", "no-recipient", stage="routing")
+
+
+@pytest.mark.parametrize("plant", [double_screened, double_authenticated, double_outcome, double_route, double_whole, double_end])
+def test_a_doubled_mail_is_found_and_told(story: Story, plant: Callable[[Story], None]) -> None:
+    story.handled(100)
+    plant(story)
+    story.handled(101)
+    story.all_passed()
+    found = look(story)
+    assert {name: count for name, count in found.counts.items() if count} == {"raw": 3, "ended": 2, "doubled": 1}
+    (told,) = found.records
+    assert told["problem"] == "doubled"
+    assert len(told["records"]) > 2
+
+
+def stray_position(story: Story) -> None:
+    story.append(outcome_draft(story.topics, story.handled(1).having(raw=None)))
+
+
+def stray_log(story: Story) -> None:
+    story.append(outcome_draft(story.topics, story.handled(1).having(raw=Position("another", "mail.raw", 0, 0))))
+
+
+def stray_offset(story: Story) -> None:
+    story.append(outcome_draft(story.topics, story.handled(1).having(raw=Position(story.log.id, "mail.raw", 0, 1000))))
+
+
+def stray_delivery(story: Story) -> None:
+    facts = story.handled(1).having(outcome=None)
+    story.outcome(facts.having(route=story.unwritten(facts, "nobody@bugs.example.org")))
+
+
+@pytest.mark.parametrize("plant", [stray_position, stray_log, stray_offset, stray_delivery])
+def test_a_record_that_nothing_led_to_is_unknown(story: Story, plant: Callable[[Story], None]) -> None:
+    plant(story)
+    story.all_passed()
+    found = look(story)
+    assert {name: count for name, count in found.counts.items() if count} == {"raw": 1, "ended": 1, "unknown": 1}
+    assert [told["problem"] for told in found.records] == ["unknown"]
+
+
+# -- a log that is being worked on ------------------------------------------------------------------------------------------------
+
+
+class Busy(Reader):
+    """A log on which somebody works just before a topic is read for the first time."""
+
+    def __init__(self, log: Reader, topic: str, work: Callable[[], None]) -> None:
+        self._log = log
+        self._topic = topic
+        self._work: Callable[[], None] | None = work
+        self.id = log.id
+
+    def topics(self) -> dict[str, int]:
+        return self._log.topics()
+
+    def extents(self, topic: str) -> list[Extent]:
+        return self._log.extents(topic)
+
+    def read(self, topic: str, partition: int | None = None, **span: Any) -> Iterator[Record]:
+        if topic == self._topic and self._work:
+            self._work()
+            self._work = None
+        return self._log.read(topic, partition, **span)
+
+    def fetch(self, positions: Any) -> list[Record | None]:
+        return self._log.fetch(positions)
+
+    def standings(self, group: str, topics: Any) -> dict[TopicPartition, Standing]:
+        return self._log.standings(group, topics)
+
+
+@pytest.mark.parametrize("topic", ["outcomes", "retry.bugs.1", "routed.bugs", "authenticated", "screened", "raw"])
+def test_a_log_that_is_being_worked_on_shows_no_fault(story: Story, topic: str) -> None:
+    waiting = [story.raw(1), story.screened(story.raw(2), carried=False), story.authenticated(story.screened(story.raw(3)), carried=False)]
+    waiting.append(story.routed(story.authenticated(story.screened(story.raw(4)))))
+
+    def work() -> None:
+        story.outcome(story.routed(story.authenticated(story.screened(waiting[0]))))
+        story.outcome(story.routed(story.authenticated(waiting[1])))
+        story.outcome(story.routed(waiting[2]))
+        story.outcome(waiting[3])
+        story.handled(5)
+        story.end(story.screened(story.raw(6)), "dropped", "loop")
+        story.all_passed()
+
+    found = look(story, Busy(story.log, f"mail.{topic}", work))
+    assert found.clean
+    assert found.counts["raw"] == 4
+    assert accounts(story) == {"raw": 6, "ended": 6}
+
+
+def one_partition(story: Story) -> Story:
+    """Another log of one partition a topic, so that the test knows where everything stands."""
+    folder = story.path.parent / "one"
+    folder.mkdir()
+    return Story(folder, partitions=1)
