@@ -1,0 +1,215 @@
+"""The runner's promises, on a real SQLite log: what a stage says is written once, whatever goes wrong on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from streams.errors import TopicMissing
+from streams.faults import Hold, Newer
+from streams.log import TopicSpec
+from streams.record import Draft, Record
+from streams.retries import RetryPlan
+from streams.runner import Options, Runner
+from streams.sqlite import SqliteLog
+from streams.stage import FOLLOWS, Again, Failure, Result, Stage
+
+TOPICS = ("in", "out", "again.1", "again.2", "again.3")
+PLAN = RetryPlan(("again.1", "again.2", "again.3"), (0.05, 0.1, 0.2), give_up=1.0)
+
+
+class Copy(Stage):
+    """Copies records from `in` to `out`; `word` may say something else of a record, or raise."""
+
+    name = "copy"
+
+    def __init__(self, word: Callable[[Record], Result | None] = lambda _record: None) -> None:
+        self.word = word
+        self.calls: list[bytes] = []
+        self.batches: list[int] = []
+
+    def process(self, records: Sequence[Record]) -> list[Result]:
+        self.batches.append(len(records))
+        results: list[Result] = []
+        waiting: set[bytes | None] = set()
+        for record in records:
+            if record.key in waiting:
+                results.append(FOLLOWS)
+                continue
+            self.calls.append(record.value)
+            said = self.word(record)
+            if isinstance(said, Again):
+                waiting.add(record.key)
+            results.append([Draft("out", record.key, record.value)] if said is None else said)
+        return results
+
+    def failed(self, record: Record, failure: Failure) -> list[Draft]:
+        return [Draft("out", record.key, f"{failure.kind} {record.value.decode()}".encode())]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[SqliteLog]:
+    opened = SqliteLog(tmp_path / "log.db")
+    opened.create([TopicSpec(name, 4) for name in TOPICS])
+    yield opened
+    opened.close()
+
+
+def append(log: SqliteLog, *values: str, key: str | None = None) -> None:
+    log.append([Draft("in", (key or value).encode(), value.encode()) for value in values])
+
+
+def out(log: SqliteLog) -> list[str]:
+    return [record.value.decode() for record in log.read("out")]
+
+
+def run_until(log: SqliteLog, stage: Stage, done: Callable[[], bool], plan: RetryPlan | None = None, batch: int = 100) -> Runner:
+    """Runs a stage until `done`, then stops it in good order."""
+    runner = Runner(log, "group", ["in"], stage, plan, Options(batch=batch, backoff=0.05))
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    waited = threading.Event()
+    for _ in range(600):
+        if done() or not thread.is_alive():
+            break
+        waited.wait(0.02)
+    runner.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+    return runner
+
+
+def test_every_record_is_processed_once_and_a_second_run_finds_nothing(log: SqliteLog) -> None:
+    values = [f"v{n}" for n in range(250)]
+    append(log, *values)
+    run_until(log, Copy(), lambda: len(out(log)) >= 250, batch=40)
+    again = Copy()
+    run_until(log, again, lambda: True)
+    assert sorted(out(log)) == sorted(values)
+    assert again.calls == []
+
+
+def test_a_record_that_the_stage_raises_on_ends_as_its_failure_and_the_others_go_on(log: SqliteLog) -> None:
+    def word(record: Record) -> Result | None:
+        if record.value in (b"v7", b"v33"):
+            raise RuntimeError("cannot")
+        return None
+
+    append(log, *(f"v{n}" for n in range(50)))
+    run_until(log, Copy(word), lambda: len(out(log)) >= 50)
+    assert sorted(out(log)) == sorted(["error v7", "error v33", *(f"v{n}" for n in range(50) if n not in (7, 33))])
+
+
+def test_a_part_that_is_away_holds_the_role_and_nothing_is_written_until_it_is_back(log: SqliteLog) -> None:
+    back = threading.Event()
+    tries: list[int] = []
+
+    def word(_record: Record) -> Result | None:
+        if not back.is_set():
+            tries.append(1)
+            if len(tries) >= 3:
+                back.set()
+            raise Hold("database", "no connection", probe_after=0.02)
+        return None
+
+    append(log, *(f"v{n}" for n in range(10)))
+    run_until(log, Copy(word), lambda: len(out(log)) >= 10)
+    assert len(tries) >= 3
+    assert sorted(out(log)) == sorted(f"v{n}" for n in range(10))
+
+
+def test_a_record_of_a_newer_version_stops_the_role_and_gets_no_outcome(log: SqliteLog) -> None:
+    def word(_record: Record) -> Result | None:
+        raise Newer("facts of version 9")
+
+    append(log, "v1")
+    runner = Runner(log, "group", ["in"], Copy(word))
+    with pytest.raises(Newer):
+        runner.run()
+    assert out(log) == []
+
+
+def test_a_missing_topic_stops_the_role_with_a_clear_word(log: SqliteLog) -> None:
+    with pytest.raises(TopicMissing, match="nowhere"):
+        Runner(log, "group", ["nowhere"], Copy()).run()
+
+
+def test_a_delivery_that_asks_for_time_is_tried_again_and_later_ones_of_its_key_wait_behind_it(log: SqliteLog) -> None:
+    tries: list[bytes] = []
+
+    def word(record: Record) -> Result | None:
+        tries.append(record.value)
+        return Again("not yet") if record.value == b"first" and tries.count(b"first") < 3 else None
+
+    append(log, "first", "second", "third", key="same")
+    append(log, "other")
+    run_until(log, Copy(word), lambda: len(out(log)) >= 4, PLAN)
+    written = out(log)
+    assert written.index("first") < written.index("second") < written.index("third")
+    assert tries.count(b"first") == 3
+    assert tries.count(b"second") == tries.count(b"third") == tries.count(b"other") == 1
+
+
+def test_what_comes_later_of_a_waiting_key_follows_it_also_after_a_restart(log: SqliteLog) -> None:
+    ready = threading.Event()
+
+    def word(record: Record) -> Result | None:
+        return Again("not yet") if record.value == b"first" and not ready.is_set() else None
+
+    slow = RetryPlan(PLAN.topics, (0.6, 0.6, 0.6), give_up=60)
+    append(log, "first", key="same")
+    run_until(log, Copy(word), lambda: any(log.read("again.1")), slow)
+    append(log, "second", key="same")
+    late = Copy(word)
+    ready.set()
+    run_until(log, late, lambda: len(out(log)) >= 2, slow)
+    assert out(log) == ["first", "second"]
+    assert late.calls == [b"first", b"second"]
+
+
+@pytest.mark.parametrize(("timeout", "kind"), [(False, "gave-up"), (True, "timeout")])
+def test_after_give_up_the_delivery_has_failed(log: SqliteLog, timeout: bool, kind: str) -> None:
+    append(log, "never")
+    plan = RetryPlan(PLAN.topics, (0.02, 0.02, 0.02), give_up=0.1)
+    run_until(log, Copy(lambda _record: Again("no", timeout=timeout)), lambda: bool(out(log)), plan)
+    assert out(log) == [f"{kind} never"]
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+from streams.runner import Options, Runner
+from streams.sqlite import SqliteLog
+from tests.streams.test_runner import Copy
+
+def word(record):
+    if record.value == b"deadly":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Runner(SqliteLog(Path(sys.argv[1])), "group", ["in"], Copy(word), options=Options(batch=100)).run()
+"""
+
+
+def test_a_record_that_kills_the_process_each_time_is_set_aside_and_the_partition_goes_on(log: SqliteLog, tmp_path: Path) -> None:
+    """E4: the first two deaths take the batch along; from the third try it goes one by one, and the deadly one is found."""
+    values = [f"v{n}" for n in range(20)]
+    append(log, *values[:10], "deadly", *values[10:], key="same")
+    deaths = 0
+    while len(out(log)) < 21 and deaths < 6:
+        child = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "log.db")])
+        while child.poll() is None and len(out(log)) < 21:
+            threading.Event().wait(0.05)
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+            child.wait()
+            break
+        assert child.returncode == -signal.SIGKILL
+        deaths += 1
+    os.sync()
+    assert out(log) == [*values[:10], "crashed deadly", *values[10:]]
+    assert deaths == 3
