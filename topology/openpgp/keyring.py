@@ -8,14 +8,14 @@ from typing import Self
 from topology.openpgp import lifetime, sequoia
 from topology.openpgp.gnupg import GnupgHome
 from topology.openpgp.lifetime import Key
-from topology.openpgp.sequoia import Certificate
+from topology.openpgp.sequoia import Certificate, SecretKeyError
 
 SUFFIXES = (".asc", ".gpg", ".pgp")
 """Names of key files end so, in any case; other files of the folder are left alone."""
 
 _ARMOR = b"-----BEGIN PGP "
-_PUBLIC = b"PUBLIC KEY BLOCK-----"
-_PRIVATE = b"PRIVATE KEY BLOCK-----"
+_PUBLIC = b"PUBLIC KEY BLOCK"
+_PRIVATE = b"PRIVATE KEY BLOCK"
 
 _Snapshot = tuple[tuple[str, int, int, int], ...]
 
@@ -129,21 +129,21 @@ def _read(sources: Iterable[tuple[str, bytes]]) -> dict[str, Certificate]:
 
 def _certificates(name: str, data: bytes) -> Iterable[Certificate]:
     """All certificates of one file. Sequoia reads one armoured block only, and people put several into a file."""
-    blocks = [_ARMOR + block for block in data.split(_ARMOR)[1:]] or [data]
-    for block in blocks:
-        if block.startswith(_ARMOR + _PRIVATE):
+    for block in [_ARMOR + block for block in data.split(_ARMOR)[1:]] or [data]:
+        kind = block[len(_ARMOR) :].split(b"-----", 1)[0] if block.startswith(_ARMOR) else _PUBLIC
+        if kind == _PRIVATE:
             raise _secret(name)
-        if block.startswith(_ARMOR) and not block.startswith(_ARMOR + _PUBLIC):
-            kind = block[len(_ARMOR) :].split(b"-----", 1)[0].decode("ascii", "replace")[:40]
-            raise KeyringError(f"{name}: holds no public key but a PGP {kind}; put only public keys there (gpg --export --armor)")
+        if kind != _PUBLIC:
+            what = kind[:40].decode("ascii", "replace")
+            raise KeyringError(f"{name}: holds no public key but a PGP {what}; put only public keys there (gpg --export --armor)")
         try:
             found = sequoia.certificates(block)
+        except SecretKeyError:
+            raise _secret(name) from None
         except ValueError as error:
             raise KeyringError(f"{name}: is no OpenPGP public key ({error}); export it anew with gpg --export --armor") from None
         if not found:
             raise KeyringError(f"{name}: holds no OpenPGP public key; export it anew with gpg --export --armor")
-        if any(certificate.has_secret for certificate in found):
-            raise _secret(name)
         yield from found
 
 

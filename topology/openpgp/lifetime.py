@@ -1,7 +1,7 @@
 """When a key might sign, read from its certificate: expiry, revocations, flags, and how strong it is.
 
-These facts are not proved here. They explain a refusal in words, and decide nothing in a sender's favour but one thing that GnuPG
-leaves out: that a key revoked as superseded or retired was good before (RFC 9580 section 5.2.3.31).
+These facts are not proved here: the engines do that. They explain a refusal in words, say whether what only GnuPG accepts is weak,
+and supply one thing that GnuPG leaves out: that a key revoked as superseded or retired was good before (RFC 9580 section 5.2.3.31).
 """
 
 from dataclasses import dataclass
@@ -62,6 +62,12 @@ class Key:
             return True
         modern = any(binding.hash in HASHES and binding.hash != _SHA1 for binding in self.bindings)
         return not modern or bool(self.primary and self.primary.is_weak())
+
+    def was_bound(self, at: int) -> bool:
+        """Whether a self-signature as old as that stands on the key and on its primary key. GnuPG replaces them when a key is
+        extended, and then Sequoia knows nothing of the time before."""
+        bound = any(binding.created <= at for binding in self.bindings)
+        return bound and (self.primary is None or self.primary.was_bound(at))
 
     def _revoked(self, at: int) -> tuple[Verdict, str] | None:
         for revocation in self.revocations:

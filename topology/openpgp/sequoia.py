@@ -50,11 +50,6 @@ class Certificate:
         self._cert = cert
         self.fingerprint = cert.fingerprint.upper()
 
-    @property
-    def has_secret(self) -> bool:
-        """Whether secret keys stand in it."""
-        return bool(self._cert.has_secret_keys)
-
     def merged(self, other: "Certificate") -> "Certificate":
         """Both copies of one certificate as one: what either knows of subkeys, expiry and revocations."""
         return Certificate(self._cert.merge(other._cert))
@@ -74,9 +69,15 @@ class Certificate:
                 yield packet.body
 
 
+class SecretKeyError(ValueError):
+    """Secret keys where public ones should be."""
+
+
 def certificates(data: bytes) -> list[Certificate]:
-    """The certificates in binary or one armoured block. Raises ValueError where there is something else."""
+    """The certificates in binary or one armoured block. Raises SecretKeyError, and ValueError where there is anything else."""
     try:
+        if any(packet.tag in (Tag.SecretKey, Tag.SecretSubkey) for packet in PacketPile.from_bytes(data)):
+            raise SecretKeyError
         return [Certificate(cert) for cert in pysequoia.Cert.split_bytes(data)]
     except (RuntimeError, OSError) as error:
         raise ValueError(str(error).split("\n", 1)[0]) from None

@@ -112,7 +112,8 @@ def _ask(form: bytes, signature: SignaturePacket, received: int, named: tuple[Ke
     if said == "revoked" and all(key.soft_revoked_only() for key in named):
         said = "good"  # their fault() has found nothing, so all of it came later
     if said == "good":
-        legacy = old or not clocked or any(key.is_weak() for key in named)
+        timely = not clocked and all(key.was_bound(signature.created) for key in named)
+        legacy = old or timely or any(key.is_weak() for key in named)
         return _result(signature, "good", theirs.certificate, theirs.key, "gnupg", legacy=legacy, reason=_OLD if legacy else "")
     verdict, reason = _REFUSED[said]
     return _result(signature, verdict, claimed, engine="gnupg", reason=reason)

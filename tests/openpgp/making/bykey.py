@@ -42,7 +42,8 @@ def _of_sequoia() -> Iterator[Case]:
         block = sign(Tsk.from_file(str(SECRET / f"{name}.asc")).signer(), TEXT, mode=SignatureMode.CLEAR)
         created = Sig.from_bytes(block[block.index(b"-----BEGIN PGP SIGNATURE") :]).created
         assert created
-        shows = f"Sequoia's own signature, with a key of version {6 if name == 'version6' else 4}. Its time is when the case was made, and Sequoia signs the last line end too."
+        version = 6 if name == "version6" else 4
+        shows = f"Sequoia's own signature, made with a key of version {version} at the time of the case. It signs the last line end too."
         at = f"{created:%Y-%m-%dT%H:%M:%S}"
         yield Case(f"{number}-{name}", shows, plain(block), good(name, created_at=f"{at}.000Z"), SHOWN + "\n", received_at=f"{at}Z")
 
@@ -108,21 +109,14 @@ def _lives(home: Home) -> Iterator[Case]:
         SIGNED_AT,
         "revoked-key",
     )
-    late = home.batch(
-        "--ignore-time-conflict",
-        "--ignore-valid-from",
-        "--local-user",
-        "=expired <expired@example.org>",
-        "--clearsign",
-        data=TEXT,
-        at="20201201T120000",
-    )
-    yield Case(
-        "46-expired",
-        "The mail claims a signing time before the key expired, and the signature is over another text. Nothing about time makes it good.",
-        plain(late.replace(b"confirmed", b"invalid")),
-        one("bad", "expired", created_at="2020-12-01T12:00:00.000Z"),
-    )
+    yield case("46-expired", "The key expired on 1 January 2021, five years before it signed.", "expired", SIGNED_AT, "expired-key")
+    extended = good("extended", "gnupg")
+    shows = "The key was extended after it signed, and gpg replaced its self-signature. Sequoia misses the older one, and GnuPG does not."
+    yield Case("39-extended-since", shows, plain(home.clear(TEXT, "extended")), extended, SHOWN)
+    young = byhand.version_4("rsa", b"", "20190101T120000", "sha256", kind=1)
+    shows = "The signature says that it is older than the key that made it. A clock was wrong, or somebody lies."
+    block = b"-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA256\n\n\n" + young
+    yield Case("38-younger-key", shows, plain(block), one("unusable-key", "rsa", created_at="2019-01-01T12:00:00.000Z"))
     yield Case(
         "54-unknown-key",
         "A good signature by a key that we do not hold. Nothing can be said of it but the key's name.",

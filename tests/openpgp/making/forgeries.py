@@ -156,7 +156,7 @@ def _structure(block: bytes, part: bytes, armor: bytes) -> Iterator[Case]:
     )
     yield Case(
         "91-clear-behind-unsigned",
-        "The same with a clear-signed text in the second part.",
+        "The same with a clear-signed text in the second part. Again a reader sees the unsigned one first.",
         mail(multipart("mixed", _EVIL, text_part(block))),
         flaw("not-first"),
     )
@@ -253,7 +253,7 @@ def _headers(block: bytes, part: bytes, armor: bytes) -> Iterator[Case]:
     )
     comment = whole.replace(b"multipart/signed;", b"multipart/signed (a comment);")
     yield case(
-        108, "comment-in-type", "A comment stands in the Content-Type, which the grammar allows and many programs do not know.", comment
+        108, "comment-in-type", "A comment stands in the Content-Type. The grammar allows it, and many programs do not know.", comment
     )
     deep = multipart("signed", part, signature_part(armor), parameters=PROTOCOL)
     for level in range(30):

@@ -22,14 +22,13 @@ _WITH_SUBKEY = ("subkey", "revoked-subkey")
 
 
 def make() -> None:
-    """Makes every key anew, and writes the secret keys as they were before they were revoked, and the public keys as they are after."""
+    """Makes every key anew. The secret ones are written as they were before they expired or were revoked, so that gpg signs with them
+    at any time; the public ones as they are known after that."""
     SECRET.mkdir(parents=True, exist_ok=True)
     with Home() as home:
         for name, algorithm in {**_SIMPLE, "rsa1024": "rsa1024", "brainpool": "brainpoolP256r1"}.items():
             home.make(name, algorithm)
-        home.make("expired", "ed25519", "sign", "2021-01-01")
-        home.make("young", "ed25519", "sign", "never", "20260301T000000")
-        for name in ("superseded", "retired", "compromised", "no-reason"):
+        for name in ("superseded", "retired", "compromised", "no-reason", "expired", "extended"):
             home.make(name, "ed25519")
         for name in _WITH_SUBKEY:
             home.make(name, "ed25519", "cert")
@@ -39,6 +38,8 @@ def make() -> None:
         names = sorted(home.names())
         for name in names:
             home.keep_secret(name)
+        home.batch("--quick-set-expire", home.fingerprint("expired"), "2021-01-01", at="20200601T000000")
+        home.batch("--quick-set-expire", home.fingerprint("extended"), "2030-01-01", at="20260201T000000")
         _revoke(home)
         for name in names:
             home.keep_public(name)
