@@ -101,7 +101,7 @@ def signed_form(raw: bytes, own: bytes, names: Sequence[bytes], canonicalisation
     return CRLF.join(header), canonical_body(body, body_form or "simple")
 
 
-def sign(  # noqa: PLR0917
+def sign(
     raw: bytes,
     key_name: str = "rsa-1024",
     tags: Mapping[str, str | None] | None = None,
