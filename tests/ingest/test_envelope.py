@@ -5,7 +5,7 @@ from hashlib import sha256
 import pytest
 
 from topology.envelope import build, date_ms, message_id_of, received_ms, return_path
-from topology.facts import MAX_RECIPIENTS, Envelope, Facts, rfc3339
+from topology.facts import Envelope, Facts, rfc3339
 from topology.foreign import foreign_envelope
 from topology.head import HeadReader
 
@@ -127,7 +127,3 @@ def test_a_foreign_record_is_read_from_the_mail_alone() -> None:
 def test_a_foreign_record_without_a_date_was_received_when_the_log_appended_it() -> None:
     assert foreign_envelope(b"", NOON, READER).received_at == "2026-03-01T12:00:00.000Z"
     assert foreign_envelope(b"\x00" * 1000, NOON, READER) == foreign_envelope(b"\x00" * 1000, NOON, READER)
-
-
-def test_no_more_recipients_stand_in_a_record_than_the_design_allows() -> None:
-    assert MAX_RECIPIENTS == 100

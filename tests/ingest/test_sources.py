@@ -1,0 +1,196 @@
+"""Where import finds mails, and the bytes that it finds."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from postroom.ingest.reading import KEPT, Keeper, read_mail
+from postroom.ingest.sources import Found, Sources, Unreadable
+from topology.facts import rfc3339
+
+PLAIN = b"From: ann@example.org\r\nSubject: hello\r\n\r\nGood day.\r\n"
+
+
+def found(*paths: Path, max_size: int = 100_000) -> list[Found | Unreadable]:
+    return list(Sources(paths, max_size))
+
+
+def mails(*paths: Path, max_size: int = 100_000) -> list[bytes]:
+    """The bytes that were found; nothing may be unreadable."""
+    return [one.mail.raw for one in found(*paths, max_size=max_size) if isinstance(one, Found) or pytest.fail(str(one))]
+
+
+def write(folder: Path, name: str, data: bytes) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("data", [PLAIN, b"", b"\x00" * 5000, b"no header here", b"\nbody only", b"From : x <a@b.org>\n\nx", b">From x\n"])
+def test_a_file_that_is_named_is_one_mail_whatever_is_in_it(data: bytes, tmp_path: Path) -> None:
+    assert mails(write(tmp_path, "something", data)) == [data]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_mailbox_gives_its_mails_without_separators_and_their_blank_lines(end: bytes, tmp_path: Path) -> None:
+    lines = [
+        b"From ann@example.org Sun Mar  1 12:00:00 2026",
+        b"Subject: one",
+        b"",
+        b"text",
+        b"",
+        b"",
+        b"From - Sun Mar  1 13:00:00 2026 +0100",
+    ]
+    lines += [b"Subject: two", b"", b"From here on it is text", b"", b"From the heart", b""]
+    one, two = found(write(tmp_path, "box", end.join(lines) + end))
+    assert isinstance(one, Found)
+    assert isinstance(two, Found)
+    assert one.mail.raw == end.join([b"Subject: one", b"", b"text", b"", b""])
+    assert two.mail.raw == end.join([b"Subject: two", b"", b"From here on it is text", b"", b"From the heart"]) + end
+    assert [one.index, two.index] == [0, 1]
+    assert {rfc3339(one.time), rfc3339(two.time)} == {"2026-03-01T12:00:00.000Z"}
+
+
+def test_a_mail_keeps_its_bytes_when_others_are_added_behind_it(tmp_path: Path) -> None:
+    """Its ids are made of them, so a mailbox that has grown is imported again without doubles."""
+    mail = b"From a Sun Mar  1 12:00:00 2026\nSubject: %d\n\ntext\n\n"
+    box = write(tmp_path, "box", mail % 1)
+    (alone,) = mails(box)
+    box.write_bytes(mail % 1 + mail % 2)
+    assert mails(box)[0] == alone == b"Subject: 1\n\ntext\n"
+
+
+def test_quoted_from_lines_lose_one_mark(tmp_path: Path) -> None:
+    raw = b"From a Sun Mar  1 12:00:00 2026\nSubject: x\n\n>From a\n>>From b\n> From c\n>from d\ntext >From e"
+    assert mails(write(tmp_path, "box", raw)) == [b"Subject: x\n\nFrom a\n>From b\n> From c\n>from d\ntext >From e"]
+
+
+@pytest.mark.parametrize(
+    "separator",
+    [
+        b"From MAILER-DAEMON  Tue Jul  7 22:47:39 2009",
+        b"From MAILER-DAEMON Mon 1 Jan 2015 00:00:00 +0900",
+        b"From MAILER-DAEMON Fri Jan 1 00:0:00 2015",
+        b"From ann@example.org Wed Oct 31 15:53:24 EDT 2018",
+        b'From "ann b"@example.org Sat Dec  6 13:46:11 2014 remote from here',
+        b"From ???@??? Sat Dec 06 13:46:11 2014",
+        b"From - Fri Dec 13 15:01 1996",
+    ],
+)
+def test_separators_as_programs_write_them(separator: bytes, tmp_path: Path) -> None:
+    box = write(tmp_path, "box", b"From x\nSubject: 1\n\n1\n\n" + separator + b"\nSubject: 2\n\n2\n")
+    assert mails(box) == [b"Subject: 1\n\n1\n", b"Subject: 2\n\n2\n"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"From Monday to Friday we are open",
+        b"From ann, Sun Mar 1 12:00:00 2026: she wrote",
+        b"From Sun Mar 1",
+        b"From x " + b"y" * 2000 + b" Sun Mar  1 12:00:00 2026",
+        b"From " + b"Sun " * 240,
+    ],
+)
+def test_text_that_only_begins_like_a_separator_stays_text(line: bytes, tmp_path: Path) -> None:
+    raw = b"Subject: 1\n\n1\n\n" + line + b"\n2\n"
+    assert mails(write(tmp_path, "box", b"From x\n" + raw)) == [raw]
+
+
+def test_a_separator_needs_a_blank_line_before_it(tmp_path: Path) -> None:
+    raw = b"Subject: 1\n\n1\nFrom - Fri Dec 13 15:01:21 1996\n2\n"
+    assert mails(write(tmp_path, "box", b"From x\n" + raw)) == [raw]
+
+
+def test_lines_of_any_length_pass_a_mailbox_unchanged(tmp_path: Path) -> None:
+    """The reader takes long lines in pieces; a piece is not a line."""
+    for length in range((64 << 10) - 3, (64 << 10) + 2):
+        raw = b"Subject: 1\n\n" + b"y" * length + b"\r\nFrom - Fri Dec 13 15:01:21 1996\n\n" + b"x" * length + b">From z\n"
+        assert mails(write(tmp_path, "box", b"From x\n" + raw), max_size=1 << 20) == [raw]
+
+
+def test_an_old_macintosh_file_is_one_mail(tmp_path: Path) -> None:
+    raw = b"From x Fri Dec 13 15:01:21 1996\rSubject: 1\r\r1\r\r"
+    assert mails(write(tmp_path, "mac.eml", raw)) == [raw]
+
+
+def test_a_maildir_gives_its_mails_by_file_name(tmp_path: Path) -> None:
+    write(tmp_path, "cur/2.b:2,S", b"2")
+    write(tmp_path, "new/1.a", b"From x Fri Dec 13 15:01:21 1996\n\nFrom y Fri Dec 13 15:01:21 1996\n")
+    write(tmp_path, "new/3.c", b"")
+    write(tmp_path, "tmp/4.d", PLAIN)
+    write(tmp_path, "dovecot-uidlist", b"3 V1")
+    write(tmp_path, ".Sent/cur/5.e", PLAIN)
+    (tmp_path / ".Sent" / "new").mkdir()
+    assert mails(tmp_path) == [b"From x Fri Dec 13 15:01:21 1996\n\nFrom y Fri Dec 13 15:01:21 1996\n", b"2", b"", PLAIN]
+
+
+def test_a_directory_gives_what_is_named_or_looks_like_mail(tmp_path: Path) -> None:
+    write(tmp_path, "b/1", b"1" + PLAIN)
+    write(tmp_path, "b/2", b"2" + PLAIN)
+    write(tmp_path, "a.eml", b"")
+    write(tmp_path, "c/inbox", b"From x Fri Dec 13 15:01:21 1996\n\n3\n")
+    write(tmp_path, "README.md", b"# Mails\n\nFrom: here\n")
+    write(tmp_path, "settings.yaml", b"color: blue\n")
+    write(tmp_path, "d/x.zone.json", b'{"a": 1}')
+    write(tmp_path, "empty", b"")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    write(tmp_path, "b/1", PLAIN + b"1")
+    write(tmp_path, "b/2", PLAIN + b"2")
+    sources = Sources([tmp_path], 1000)
+    assert [one.mail.raw for one in sources if isinstance(one, Found)] == [b"", PLAIN + b"1", PLAIN + b"2", b"\n3\n"]
+    assert sources.skipped == 4
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, "there.eml", PLAIN)
+    missing, good = found(tmp_path / "missing.eml", tmp_path / "there.eml")
+    assert missing == Unreadable(str(tmp_path / "missing.eml"), None, "cannot be read: No such file or directory")
+    assert isinstance(good, Found)
+
+
+def test_a_name_that_is_not_utf_8_can_still_be_shown(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.eml"))
+    path.write_bytes(PLAIN)
+    (one,) = found(tmp_path)
+    assert one.path.endswith("/\N{REPLACEMENT CHARACTER}.eml")
+
+
+def test_progress_ends_at_the_octets_there_are(tmp_path: Path) -> None:
+    write(tmp_path, "1.eml", PLAIN)
+    write(tmp_path, "box", b"From x\n\n1\n\nFrom x Fri Dec 13 15:01:21 1996\n\n22\n\n")
+    write(tmp_path, "notes.txt", b"nothing")
+    sources = Sources([tmp_path], 1000)
+    done = [one.done for one in sources if isinstance(one, Found)]
+    assert done == sorted(done)
+    assert done[-1] == sources.total() - len(b"nothing")
+
+
+@pytest.mark.parametrize("pieces", [1, 1000, 100_000])
+def test_an_oversized_mail_is_kept_as_beginning_size_and_hash(pieces: int, tmp_path: Path) -> None:
+    data = os.urandom(300_000)
+    keeper = Keeper(200_000)
+    for at in range(0, len(data), pieces if pieces > 1 else len(data)):
+        keeper.add(data[at : at + pieces] if pieces > 1 else data)
+    kept = keeper.done()
+    assert (kept.raw, kept.size, kept.truncated) == (data[:KEPT], len(data), True)
+    write(tmp_path, "large.eml", data)
+    write(tmp_path, "box", b"From x\n" + data)
+    with (tmp_path / "large.eml").open("rb") as file:
+        whole = read_mail(file, 300_000)
+    assert (whole.raw, whole.digest, whole.truncated) == (data, kept.digest, False)
+    assert [one.mail for one in found(tmp_path / "large.eml", max_size=200_000) if isinstance(one, Found)] == [kept]
+
+
+def test_an_oversized_mail_in_a_mailbox_leaves_its_neighbours_whole(tmp_path: Path) -> None:
+    box = b"From x\nSubject: 1\n\n1\n\nFrom x Fri Dec 13 15:01:21 1996\n%b\nFrom x Fri Dec 13 15:01:21 1996\nSubject: 3\n\n3\n"
+    one, two, three = found(write(tmp_path, "box", box % (b"line\n" * 30_000)))
+    assert isinstance(one, Found)
+    assert isinstance(two, Found)
+    assert isinstance(three, Found)
+    assert (two.mail.truncated, two.mail.size, len(two.mail.raw)) == (True, 150_000, KEPT)
+    assert [one.mail.raw, three.mail.raw] == [b"Subject: 1\n\n1\n", b"Subject: 3\n\n3\n"]
