@@ -1,0 +1,66 @@
+"""Addresses: what is read out of hostile headers, and the one way in which they are compared."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topology.address import envelope_key, key, parse_list
+
+READ = [
+    ("a@b.org", ["a@b.org"]),
+    ("Sample Person <Test@Canonical.COM>", ["test@canonical.com"]),
+    ('"A, B" <a@x.org>, friends: b@y.org, c@z.org;', ["a@x.org", "b@y.org", "c@z.org"]),
+    ('"x@y"@foo.com', ['"x@y"@foo.com']),  # a quoted local part routes by its last @
+    ('"abc"@d.org', ["abc@d.org"]),  # quotes that are not needed make no other address
+    ("a (comment (nested) here)@foo.com", ["a@foo.com"]),
+    ("a . b @ c . d", ["a.b@c.d"]),
+    ("Jörg <jörg@bücher.example>", ["jörg@xn--bcher-kva.example"]),
+    ("a@XN--BCHER-KVA.example", ["a@xn--bcher-kva.example"]),
+    ("a@[192.0.2.1]", ["a@[192.0.2.1]"]),
+    ("undisclosed-recipients:;", []),
+    ("", []),
+    # What breaks the grammar is left out, the rest stays.
+    ("a@b@foo.com", []),
+    ("<a..b@x.org>, c@x.org", ["c@x.org"]),
+    ("a b@x.org, c@x.org", ["c@x.org"]),
+    ("a@x..org, c@x.org", ["c@x.org"]),
+    ("a@-x.org", []),
+    ("a@x.org (unclosed", []),
+    # Forgery: a second address where mail programs show the display name.
+    ("a@b.com <c@d.com>", []),
+    ('"a@b.com" <c@d.com>', ["c@d.com"]),
+    ("<@relay.org:a@b.org>", []),
+    ("=?utf-8?q?a=40b.com?= <c@d.com>", ["c@d.com"]),
+    ("a@b.com\x00@d.com", []),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), READ)
+def test_a_header_gives_these_addresses(text: str, expected: list[str]) -> None:
+    assert [address.key for address in parse_list(text)[0]] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("", ""), ("<>", ""), (" <> ", ""), ("<A@B.org>", "a@b.org"), ("nobody", None), ("<", None)]
+)
+def test_the_null_sender_is_not_an_unreadable_one(text: str, expected: str | None) -> None:
+    assert envelope_key(text) == expected
+
+
+def test_look_alikes_are_different_addresses() -> None:
+    assert key("a@раураl.com") != key("a@paypal.com")
+
+
+def test_bytes_that_are_not_utf8_make_no_address() -> None:
+    assert key(b"j\xf6rg@x.org".decode("utf-8", "surrogateescape")) is None
+
+
+@given(st.text(alphabet='ab@.<>,;:()"\\ \t[]é=?', max_size=60))
+def test_any_text_is_read_and_what_is_read_reads_again(text: str) -> None:
+    for address in parse_list(text)[0]:
+        assert key(address.key) == address.key
+
+
+def test_long_hostile_fields_are_read_in_linear_time() -> None:
+    for text in ("(" * 100_000, '"' + "\\" * 100_000, "<" * 100_000, "a@b.c," * 20_000, "(a@b.c)" * 20_000, '"a" ' * 30_000):
+        parse_list(text)
