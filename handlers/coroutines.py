@@ -1,0 +1,127 @@
+"""Time limits for coroutine functions: one event loop in a thread of its own, and a watch over that.
+
+A coroutine that runs out of time is cancelled, and ignored when it will not have that. One that blocks the loop cannot even be
+cancelled; then the thread is abandoned with all that runs on it, and a new loop goes on: the deliveries that were not late are
+called again there.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future, wait
+from typing import Any
+
+from handlers.batch import Batch
+from handlers.timing import Call, due, overran
+from handlers.word import Said, Word, of_raise
+from topology.facts import Facts
+
+log = logging.getLogger("postroom.handlers")
+
+GRACE = 5.0
+"""Seconds that a cancelled coroutine has to tidy up, and twice as many that a loop has to answer, before it is given up."""
+
+Handle = Callable[[Call, Facts, bytes], Awaitable[Word]]
+
+
+class LoopCrew:
+    """The event loop of one handler. name: of its thread. limit: seconds for one delivery. size: how many at once. grace: see GRACE."""
+
+    def __init__(self, name: str, limit: float, size: int = 1, grace: float = GRACE) -> None:
+        self._name = name
+        self._limit = limit
+        self._size = size
+        self._grace = grace
+        self._loop = _new_loop(name)
+
+    def run(self, batch: Batch, handle: Handle) -> None:
+        """As `timing.Crew.run`, with `await handle(call, facts, raw)`, which has other people's coroutines run by `timed`."""
+        lanes = batch.lanes(self._size)
+        while lanes and not batch.stopped:
+            calls = [Call() for _ in range(min(self._size, len(lanes)))]
+            shift = asyncio.run_coroutine_threadsafe(_shift(calls, lanes, batch, handle), self._loop)
+            if self._answers(shift, calls):
+                shift.result()
+            else:
+                self._give_up(calls, lanes, batch)
+
+    async def timed(self, call: Call, coroutine: Coroutine[Any, Any, Word]) -> Word:
+        """What the coroutine comes to within the time limit. It runs as a task of its own, so that what it does to its task stays there."""
+        task = asyncio.create_task(coroutine)
+        await asyncio.wait({task}, timeout=max(0.0, call.left(self._limit)))
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task}, timeout=self._grace)
+        if not task.done():
+            if call.cut_off:
+                call.cut_off()
+            return overran(self._limit)
+        word = of_raise(asyncio.CancelledError("the handler cancelled its own task"), None) if task.cancelled() else task.result()
+        # What it finished while it was being cancelled is finished; how it failed then says nothing but that it was late.
+        late = call.left(self._limit) <= 0
+        return overran(self._limit) if late and isinstance(word, Said) and word.status == "failed" else word
+
+    def close(self) -> None:
+        """The loop and its thread end."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _answers(self, shift: "Future[None]", calls: list[Call]) -> bool:
+        """Waits until the shift is over; False when its loop does not answer in time."""
+        while (left := min(call.left(self._limit) for call in calls) + 2 * self._grace) > 0:
+            if wait([shift], timeout=left).done:
+                return True
+        return False
+
+    def _give_up(self, calls: list[Call], lanes: deque[deque[int]], batch: Batch) -> None:
+        for call in calls:
+            late = call.left(self._limit) <= 0
+            place = call.abandon(even_idle=True)
+            if place is not None and late:
+                batch.say(place, overran(self._limit))
+            elif place is not None:
+                call.lane.appendleft(place)
+            if call.lane:
+                lanes.appendleft(call.lane)
+        self._loop = _new_loop(self._name)
+
+
+async def _shift(calls: list[Call], lanes: deque[deque[int]], batch: Batch, handle: Handle) -> None:
+    """So many deliveries at once, until nothing is left."""
+    ends = await asyncio.gather(*(_work(call, lanes, batch, handle) for call in calls), return_exceptions=True)
+    for end in ends:
+        if end is not None:
+            raise end
+
+
+async def _work(call: Call, lanes: deque[deque[int]], batch: Batch, handle: Handle) -> None:
+    try:
+        for place, raw in due(call, lanes, batch):
+            word = await handle(call, batch.facts[place], raw)
+            if not call.ends():
+                return
+            batch.say(place, word)
+    except BaseException:
+        if not call.abandoned:
+            batch.stop()
+            raise
+
+
+def _new_loop(name: str) -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+
+    def serve() -> None:
+        asyncio.set_event_loop(loop)
+        while True:
+            try:
+                loop.run_forever()
+            except (SystemExit, KeyboardInterrupt) as error:
+                # Out of a task that the handler made and did not wait for; asyncio lets these two through.
+                log.error("%s: a task in the background raised %s, which ends nothing but that task", name, type(error).__name__)
+            else:
+                break
+        loop.close()
+
+    threading.Thread(target=serve, name=name, daemon=True).start()
+    return loop

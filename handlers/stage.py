@@ -1,0 +1,170 @@
+"""The stage of a handler: mail.routed.<name> and its retries -> an outcome, and with it mail.failures or mail.answers; or a retry."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+from handlers.batch import Batch, Handler
+from handlers.breaker import PROBE_SECONDS, Breaker
+from handlers.fingerprint import in_words
+from handlers.word import Said, Word, composed
+from streams.faults import Hold
+from streams.record import Draft, Record
+from streams.retries import attempts
+from streams.stage import Again, Failure, Result, Stage
+from topology import ids
+from topology.ending import ended, sender_of
+from topology.facts import Facts, rfc3339
+from topology.foreign import foreign_envelope
+from topology.head import HeadReader
+from topology.oopsing import Oopses
+from topology.ports import Archive
+from topology.records import Topics, answer_draft, facts_of, failure_draft, outcome_draft
+from topology.replies.stow import stowed
+
+log = logging.getLogger("postroom.handlers")
+
+NOT_RUN = Again("the handler paused or waited before it came to this delivery", follows=True)
+"""On the rest of a batch whose first deliveries have their words. Those are written now; the rest comes back from the retry topics
+in its order, and this counts as no try."""
+
+_REASONS: dict[str, Literal["crashed", "gave-up", "timeout", "stage-error"]] = {
+    "crashed": "crashed",
+    "gave-up": "gave-up",
+    "timeout": "timeout",
+    "error": "stage-error",  # what the handler itself raises is its word; this was raised round it
+}
+
+
+class HandlerStage(Stage):
+    """One handler's stage. clock: ms since 1970. inline_limit: octets above which an answer goes to the archive. monotonic: seconds, for
+    the breaker (`handlers.breaker`)."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        topics: Topics,
+        archive: Archive,
+        oopses: Oopses,
+        clock: Callable[[], int],
+        *,
+        inline_limit: int = 512 * 1024,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = f"handler:{handler.name}"
+        self._handler = handler
+        self._topics = topics
+        self._archive = archive
+        self._oopses = oopses
+        self._clock = clock
+        self._inline_limit = inline_limit
+        self._breaker = Breaker(handler.name, handler.pause_after, monotonic)
+
+    def assigned(self, partitions: frozenset[int]) -> None:
+        """See Stage."""
+        self._handler.afresh()
+
+    def process(self, records: Sequence[Record]) -> list[Result]:
+        """Calls the handler on all of them; see Stage. When a part goes away, or the breaker trips, in the middle of a batch, what was
+        said before is written all the same (see NOT_RUN), and the next call raises Hold."""
+        facts = [_routed(record) for record in records]
+        words = self._probed(records, facts) if self._breaker.paused else {}
+
+        def judge(place: int, word: Word) -> bool:
+            return self._breaker.hears(word, sender_of(facts[place]))
+
+        todo = [place for place in range(len(records)) if place not in words]
+        batch = Batch(records, facts, self._archive, todo, judge)
+        try:
+            self._handler.handle(batch)
+        except Hold:
+            if not words and not batch.words:
+                raise
+        words |= batch.words
+        at = rfc3339(self._clock())
+        return [self._result(record, facts[place], words.get(place, NOT_RUN), at) for place, record in enumerate(records)]
+
+    def failed(self, record: Record, failure: Failure) -> list[Draft]:
+        """See Stage."""
+        try:
+            facts = facts_of(record)
+        except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
+            facts = Facts(foreign_envelope(record.value, record.time, HeadReader()))
+        detail = failure.detail or (in_words(failure.error) if failure.error else "")
+        said = Said("failed", _REASONS[failure.kind], detail, error=failure.error)
+        return self._ended(record, facts, said, rfc3339(self._clock()), failure.attempts)
+
+    def _probed(self, records: Sequence[Record], facts: Sequence[Facts]) -> dict[int, Word]:
+        """While the handler pauses: tries one delivery when that is due, and returns its word when it ends the pause. Raises Hold."""
+        breaker = self._breaker
+        assert breaker.paused
+        part, why = f"handler {self._handler.name} (paused)", f"it failed on everybody alike: {breaker.paused.detail}"
+        if wait := breaker.wait():
+            raise Hold(part, why, wait)
+        # Of each key the first, so that order within a key holds.
+        firsts = sorted({record.key: place for place, record in reversed(list(enumerate(records)))}.values())
+        place = firsts[breaker.probes % len(firsts)]
+        batch = Batch(records, facts, self._archive, [place], lambda _place, _word: True)
+        self._handler.handle(batch)
+        if not breaker.probed(batch.words[place]):
+            raise Hold(part, why, PROBE_SECONDS)
+        return batch.words
+
+    # -- what a word becomes on the log -----------------------------------------------------------------------------------------------
+
+    def _result(self, record: Record, facts: Facts, word: Word, at: str) -> Result:
+        if isinstance(word, Again):
+            if not word.follows:
+                log.info("mail %s: handler %s is to be called again: %s", facts.envelope.mail_id, self._handler.name, word.why)
+            return word
+        return self._ended(record, facts, word, at, attempts(record) + 1)
+
+    def _ended(self, record: Record, facts: Facts, said: Said, at: str, tries: int) -> list[Draft]:
+        route = facts.route
+        answered = ids.reply_id(route.delivery_id, facts.generation, "answer") if route and said.reply else None
+        final = ended(
+            facts,
+            said.status,
+            said.reason,
+            stage=self.name,
+            at=at,
+            delivery_id=route.delivery_id if route else None,
+            recipient=route.recipient if route else None,
+            handler=self._handler.name,
+            detail=said.detail,
+            fingerprint=said.fingerprint,
+            attempts=tries,
+            reply_id=answered,
+        )
+        if said.reason == "refused" and final.outcome:  # the one detail that is not for us but for the sender, so it stays whole
+            final = final.having(outcome=replace(final.outcome, detail=said.detail))
+        drafts = [outcome_draft(self._topics, final)]
+        if said.status in ("returned", "failed"):
+            self._tell(final, said)
+            mail = b"" if said.reason == "mail-gone" else record.value
+            drafts.append(failure_draft(self._topics, final, mail, sender_of(final)))
+        elif said.reply:
+            to = sender_of(final) or final.envelope.mail_id
+            answer = answer_draft(self._topics, self._topics.answers, b"answer", final, composed(said, facts), to)
+            drafts.append(stowed(answer, self._archive, self._inline_limit))
+        return drafts
+
+    def _tell(self, final: Facts, said: Said) -> None:
+        """A failure: an error in the log with its traceback, and a report under the id that the sender is told."""
+        outcome, mail_id = final.outcome, final.envelope.mail_id
+        if outcome is None or outcome.oops_id is None:
+            return
+        name, detail = self._handler.name, said.detail or ""
+        log.error("mail %s: handler %s: %s, %s: %s", mail_id, name, said.reason, outcome.oops_id, detail, exc_info=said.error)
+        self._oopses.record(
+            outcome.oops_id, mail_id=mail_id, delivery_id=outcome.delivery_id, where=f"handler {name}", error=said.error, detail=detail
+        )
+
+
+def _routed(record: Record) -> Facts:
+    facts = facts_of(record)
+    if facts.route is None:
+        raise ValueError("not a routed mail: its facts have no route")
+    return facts

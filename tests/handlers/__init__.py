@@ -1,0 +1,1 @@
+"""Handlers, on real parts: processes, files, PostgreSQL."""
