@@ -38,11 +38,13 @@ class Relay:
 
     def __init__(self, url: str, *, user: str | None = None, password: str | None = None, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(f"replies.smtp: must be {', '.join(f'{scheme}://host' for scheme in _PORTS)}, with a port where it is another")
+        try:
+            self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        except (ValueError, KeyError):
+            self._host = ""
+        if not self._host:
+            raise ValueError(f"replies.smtp: must be {', '.join(f'{scheme}://host' for scheme in _PORTS)}, or the same with :port")
         self._scheme = parts.scheme
-        self._host = parts.hostname
-        self._port = parts.port or _PORTS[parts.scheme]
         self._user = user or unquote(parts.username or "")
         self._password = password or unquote(parts.password or "")
         if self._user and self._scheme == "smtp" and not _is_loopback(self._host):

@@ -1,11 +1,11 @@
 """The roles of `postroom run`: which runners and listeners they are, put together from the parts of the site."""
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from handlers.registry import HandlerSettingsError, HandlerSpec, NotBuilt, build
 from handlers.stage import HandlerStage
-from postroom.oopses import OopsReports
+from postroom.ingest.listener import Listener, ListenerError
 from postroom.outbox import Maildir, Outbox
 from postroom.postman import Postman
 from postroom.relay import Relay
@@ -15,11 +15,11 @@ from postroom.site import Site, now_ms
 from streams.record import Record, TopicPartition
 from streams.retries import RetryPlan
 from streams.runner import Options, Runner
-from streams.stage import Stage
 from topology.chain import Chain
 from topology.replies.limits import Limits
 from topology.replies.templates import Templates
 from topology.replyer import Replyer, ReplyPolicy
+from topology.step import Step
 
 CHAIN = ("bounce-filter", "authentication", "routing")
 LISTENERS = ("lmtp", "smtp")
@@ -76,9 +76,9 @@ class Roles:
         role = runner.group.removeprefix(self._site.topics.group("")).partition(".")[0]
         return order.index(role)
 
-    def _chain(self, steps: Sequence[object]) -> Runner:
+    def _chain(self, steps: Sequence[Step]) -> Runner:
         site = self._site
-        stage = Chain(steps, site.topics, self.oopses, now_ms)  # type: ignore[arg-type]
+        stage = Chain(steps, site.topics, site.oopses, now_ms)
         return Runner(site.log, site.topics.group(stage.name), [stage.source], stage, options=Options(batch=1000))
 
     def _handler(self, name: str) -> Runner:
@@ -88,33 +88,38 @@ class Roles:
             handler = build(spec(name, settings), site.config.folder)
         except (HandlerSettingsError, NotBuilt) as error:
             raise SettingsError(f"{site.config.file}: {error}") from error
-        stage = HandlerStage(handler, site.topics, site.archive, self.oopses, now_ms)
         topics = site.topics
+        stage = HandlerStage(handler, topics, site.archive, site.oopses, now_ms, inline_limit=site.settings.archive.inline_limit)
         plan = RetryPlan(tuple(topics.retries(name)), settings.retry_delays, settings.give_up)
         return Runner(site.log, topics.group(f"handler.{name}"), [topics.routed(name)], stage, plan)
 
     def _replyer(self) -> Runner:
         site = self._site
-        settings = site.settings.replies
-        try:
-            templates = Templates(site.config.path(settings.templates)) if settings.templates else Templates()
-            policy = ReplyPolicy(settings.answer, settings.from_, settings.help or None, site.settings.ingest.max_size, templates)
-        except ValueError as error:
-            raise SettingsError(f"{site.config.file}: {error}") from error
+        policy = self._reply_policy()
         stage = Replyer(site.topics, policy, site.archive, site.log, site.settings.archive.inline_limit)
         return Runner(site.log, site.topics.group("replyer"), stage.sources, stage)
+
+    def _reply_policy(self) -> ReplyPolicy:
+        site = self._site
+        settings = site.settings.replies
+        try:
+            templates = Templates(site.config.path(settings.templates) if settings.templates else None)
+            return ReplyPolicy(settings.answer, settings.from_, settings.help or None, site.settings.ingest.max_size, templates)
+        except ValueError as error:
+            raise SettingsError(f"{site.config.file}: {error}") from error
 
     def _postman(self) -> Runner:
         site = self._site
         settings, topics = site.settings.replies, site.topics
-        stage: Stage = Postman(
+        policy = self._reply_policy()
+        stage = Postman(
             topics,
             self.outbox(),
             site.archive,
             site.log,
             limits=Limits(settings.per_address_a_day, settings.max_an_hour),
             recent=self._replies_of_the_day,
-            gone="The original mail is no longer kept.",
+            gone=policy.templates.gone(policy.context),
             clock=now_ms,
         )
         plan = RetryPlan(tuple(topics.reply_retries()), settings.retry_delays, settings.give_up)
@@ -139,11 +144,6 @@ class Roles:
             raise SettingsError(f"{site.config.file}: [replies] outbox or smtp: the postman needs one of them")
         return Maildir(site.config.path(settings.outbox))
 
-    @cached_property
-    def oopses(self) -> OopsReports:
-        """The OOPS repository."""
-        return self._site.oopses
-
     # -- listeners ------------------------------------------------------------------------------------------------------------------
 
     def services(self) -> list[Service]:
@@ -151,9 +151,15 @@ class Roles:
         return [self._listener(name) for name in self.names if name in LISTENERS]
 
     def _listener(self, name: str) -> Service:
-        from postroom.ingest.listener import Listener
-
-        return Listener.of(self._site, name)
+        site, ingest = self._site, self._site.settings.ingest
+        where = getattr(ingest, name)
+        try:
+            if where is None:
+                raise SettingsError(f"{site.config.file}: [ingest] {name}: say where to listen, for example 127.0.0.1:8024")
+            kind: Literal["lmtp", "smtp"] = "lmtp" if name == "lmtp" else "smtp"
+            return Listener(kind, where, site.acceptor, base=site.config.folder, allow_remote=ingest.allow_remote)
+        except ListenerError as error:
+            raise SettingsError(f"{site.config.file}: {error}") from error
 
 
 def spec(name: str, settings: HandlerSettings) -> HandlerSpec:

@@ -14,6 +14,7 @@ from postroom.archive import ObjectArchive
 from postroom.dns import DnsResolver
 from postroom.ingest.accept import Acceptor
 from postroom.ingest.room import Room
+from postroom.oopses import OopsReports
 from postroom.settings import Config, SettingsError, load
 from postroom.zone import ZoneError, ZoneResolver
 from streams.errors import TopicMissing
@@ -116,6 +117,11 @@ class Site:
         self.log.create(list(specs))
         for group, topics in self.groups().items():
             self.log.ensure_group(group, topics)
+
+    @cached_property
+    def oopses(self) -> OopsReports:
+        """The OOPS repository."""
+        return OopsReports(self.config.path(self.settings.oops.path))
 
     # -- what comes in --------------------------------------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ class Chain(Stage):
 
     def __init__(self, steps: Sequence[Step], topics: Topics, oopses: Oopses, clock: Callable[[], int]) -> None:
         self.name = steps[0].name
+        self.source = steps[0].source
         self._steps = steps
         self._topics = topics
         self._oopses = oopses

@@ -57,7 +57,11 @@ class Maker:
             with patch("dkim.time.time", return_value=SIGNED_AT_SECONDS):
                 signature = dkim.sign(crlf, b"mail", b"north.example", self._dkim_key, include_headers=_SIGNED_FIELDS)
             data = signature.replace(b"\r\n", b"\n") + data
-        received = f"Received: from client.example by mx.demo.example with ESMTP id {minute:04d}; Mon, 02 Mar 2026 10:{minute:02d}:00 +0000\n"
+        if "," not in to and "@" in to:
+            data = f"X-Original-To: {to}\n".encode() + data
+        received = (
+            f"Received: from client.example by mx.demo.example with ESMTP id {minute:04d}; Mon, 02 Mar 2026 10:{minute:02d}:00 +0000\n"
+        )
         (self._folder / f"{minute:02d}-{name}.eml").write_bytes(received.encode() + data)
 
     def clear_signed(self, text: str, at: str = SIGNED_AT) -> str:
@@ -70,7 +74,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         maker = Maker(Path(home))
         Path(home).chmod(0o700)
-        generate = ("--passphrase", "", "--pinentry-mode", "loopback", "--quick-generate-key", "Ada North <ada@north.example>", "ed25519", "sign", "never")
+        generate = (
+            "--passphrase",
+            "",
+            "--pinentry-mode",
+            "loopback",
+            "--quick-generate-key",
+            "Ada North <ada@north.example>",
+            "ed25519",
+            "sign",
+            "never",
+        )
         maker.gpg(*generate, at="20260101T000000")
         (HERE / "keys").mkdir(exist_ok=True)
         (HERE / "keys" / "ada.asc").write_bytes(maker.gpg("--armor", "--export", "ada@north.example"))
@@ -86,19 +100,39 @@ def _mails(maker: Maker) -> None:
     ada, ben, eve = "Ada North <ada@north.example>", "Ben South <ben@south.example>", "Eve Elsewhere <eve@elsewhere.example>"
     bugs = "bugs.demo.example"
     # What is handled.
-    maker.mail("signed-command", ada, f"new@{bugs}", "The lift sticks at floor 3", maker.clear_signed("The doors open, the cabin does not move.\n"))
-    maker.mail("dkim-signed", "Cleo North <cleo@north.example>", f"1@{bugs}", "Re: The door squeaks", "It squeaks since noon.\n", dkim_signed=True)
+    maker.mail(
+        "signed-command", ada, f"new@{bugs}", "The lift sticks at floor 3", maker.clear_signed("The doors open, the cabin does not move.\n")
+    )
+    maker.mail(
+        "dkim-signed", "Cleo North <cleo@north.example>", f"1@{bugs}", "Re: The door squeaks", "It squeaks since noon.\n", dkim_signed=True
+    )
     maker.mail("plain-comment", ben, f"1@{bugs}", "Re: The door squeaks", "Same here.\n")
     maker.mail("from-a-stranger", eve, "help@support.demo.example", "How do I pay?", "By card, if that is possible.\n")
-    maker.mail("two-recipients", ben, f"1@{bugs}, help@support.demo.example", "Lift, and a question", "Who repairs it?\n", fields="Cc: friend@elsewhere.example\n")
+    maker.mail(
+        "two-recipients",
+        ben,
+        f"1@{bugs}, help@support.demo.example",
+        "Lift, and a question",
+        "Who repairs it?\n",
+        fields="Cc: friend@elsewhere.example\n",
+    )
     # What robots write: dropped, and nobody hears anything.
-    maker.mail("bounce", "Mail Delivery System <MAILER-DAEMON@mx.far.example>", f"1@{bugs}", "Undelivered", "Sorry.\n", fields="Return-Path: <>\n")
+    maker.mail(
+        "bounce", "Mail Delivery System <MAILER-DAEMON@mx.far.example>", f"1@{bugs}", "Undelivered", "Sorry.\n", fields="Return-Path: <>\n"
+    )
     report = 'MIME-Version: 1.0\nContent-Type: multipart/report; report-type=delivery-status; boundary="b"\n'
     maker.mail("delivery-report", "post@far.example", f"1@{bugs}", "Delayed", "--b\n\nStill trying.\n--b--\n", fields=report)
     maker.mail("newsletter", "News <news@shop.example>", f"1@{bugs}", "Our offers", "Buy.\n", fields="Precedence: bulk\n")
     maker.mail("vacation", ben, f"1@{bugs}", "Out of office", "Back on Monday.\n", fields="Auto-Submitted: auto-replied\n")
     maker.mail("no-reply", "no-reply@shop.example", f"1@{bugs}", "Your parcel", "It is on its way.\n")
-    maker.mail("our-own-reply", "Demo Postroom <postroom@demo.example>", f"1@{bugs}", "Re: hello", "Sorry.\n", fields="X-Postroom-Reply: 0123456789abcdef\n")
+    maker.mail(
+        "our-own-reply",
+        "Demo Postroom <postroom@demo.example>",
+        f"1@{bugs}",
+        "Re: hello",
+        "Sorry.\n",
+        fields="X-Postroom-Reply: 0123456789abcdef\n",
+    )
     # What is not for us to answer: rejected.
     maker.mail("stranger-to-bugs", eve, f"1@{bugs}", "Me too", "Same.\n")
     maker.mail("left-the-company", "Dan Gone <dan@south.example>", f"1@{bugs}", "Hello", "Again.\n")
