@@ -35,7 +35,7 @@ _ROBOT_LOCALS = re.compile(
     r"|mail[-_.]?delivery[-_.]?(?:sub)?system|bounces?|\"system administrator\""
 )
 _ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?)[+=-]")
-_ROBOT_TEXT = re.compile(r"mailer-daemon|<?postmaster@|mail delivery (?:sub)?system", re.IGNORECASE)
+_ROBOT_TEXT = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system", re.IGNORECASE)
 _ROBOT_FIELDS = frozenset(
     {
         "x-failed-recipients",

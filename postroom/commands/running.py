@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from postroom.roles import NotBuilt, Roles
+from postroom.roles import Roles, UnknownRole
 from postroom.running import Left, Supervisor
 from postroom.settings import seconds
 from postroom.site import from_context
@@ -39,7 +39,7 @@ def run(
     site = from_context(ctx)
     try:
         chosen = Roles(site, roles or [], drain, slot)
-    except NotBuilt as error:
+    except UnknownRole as error:
         raise typer.BadParameter(str(error), param_hint="ROLE") from error
     site.ensure_topics()
     supervisor = Supervisor(site.log, chosen.runners(), chosen.services())

@@ -1,0 +1,148 @@
+"""A8 to A10, R1 and E10: what handlers do, and what becomes of it, on the whole program."""
+
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from tests.acceptance.conftest import MakePlace
+from tests.acceptance.place import Letters
+
+CODE = """
+import asyncio
+from handlers import Refuse, Reply
+
+class Unauthorized(Exception):
+    "What a web front end would turn into a log-in page, and not report."
+    __lazr_webservice_error__ = 401
+
+def words(mail):
+    local = mail.recipient.partition("@")[0]
+    if local == "raise":
+        raise RuntimeError("secret internals")
+    if local == "unauthorized":
+        raise Unauthorized("log in first")
+    if local == "refuse":
+        raise Refuse("no such bug")
+    if local == "exit":
+        raise SystemExit(3)
+    return {"none": None, "true": True, "false": False, "odd": 17, "reply": Reply("done, thank you")}[local]
+
+def plain(mail):
+    return words(mail)
+
+async def coroutine(mail):
+    await asyncio.sleep(0)
+    return words(mail)
+"""
+WORDS = {
+    "none": ("handled", None),
+    "true": ("handled", None),
+    "reply": ("handled", None),
+    "false": ("failed", "handler-false"),
+    "raise": ("failed", "handler-error"),
+    "unauthorized": ("failed", "handler-error"),
+    "odd": ("failed", "handler-error"),
+    "exit": ("failed", "handler-error"),
+    "refuse": ("returned", "refused"),
+}
+
+
+@pytest.mark.parametrize("function", ["plain", "coroutine"])
+def test_a8_a9_r1_what_a_handler_says_is_the_outcome(make: MakePlace, letter: Letters, function: str) -> None:
+    place = make(handlers={"h": {"use": "python", "python": f"actions:{function}", "domains": ["h.org"]}}, code={"actions.py": CODE})
+    originals = {local: letter(f"{local}@h.org") for local in WORDS}
+    place.imported(list(originals.values()))
+    place.drain()
+    log = place.stderr
+    rows = {row["recipient"].partition("@")[0]: row for row in place.outcomes()}
+    assert {local: (row["status"], row["reason"]) for local, row in rows.items()} == WORDS
+    for local in ("raise", "unauthorized"):  # an error is logged with the traceback and the mail id, and the sender gets the id only
+        assert rows[local]["mail_id"] in log
+        assert rows[local]["oops_id"] in log
+        reply = place.reply_about(rows[local]["oops_id"])
+        assert reply.get_content_type() == "multipart/mixed"
+        assert [part.get_content_type() for part in reply.iter_parts()] == ["text/plain", "message/rfc822"]
+        assert "secret internals" not in next(reply.iter_parts()).get_content()
+    assert "RuntimeError: secret internals" in log
+    assert "Traceback" in log
+    failed = sum(status == "failed" for status, _ in WORDS.values())
+    assert len(place.outbox()) == failed + 2
+    refused = [mail for mail in place.outbox() if "no such bug" in next(mail.iter_parts()).get_content()]
+    assert len(refused) == 1
+    assert "OOPS" not in next(refused[0].iter_parts()).get_content()
+    assert place.fsck()["doubled"] == 0
+
+
+def test_r1_the_words_of_a_refusal_are_wrapped_and_the_original_is_cut(make: MakePlace, letter: Letters) -> None:
+    long_word = "x" * 100
+    code = f'from handlers import Refuse\n\ndef handle(mail):\n    raise Refuse("word " * 40 + "{long_word}")\n'
+    place = make(handlers={"h": {"use": "python", "python": "refusing:handle", "domains": ["h.org"]}}, code={"refusing.py": code})
+    place.mail(letter("1@h.org", body="line of text\n" * 20_000))
+    place.drain()
+    (reply,) = place.outbox()
+    first, last = reply.iter_parts()
+    lines = first.get_content().splitlines()
+    assert all(len(line) <= 72 or line == long_word for line in lines)
+    assert long_word in lines
+    assert 60_000 < len(last.as_bytes()) < 68_000
+
+
+SQL = """
+from handlers import Reply
+
+def handle(mail):
+    with mail.db.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS effects (delivery text)")
+        cursor.execute("INSERT INTO effects VALUES (%s)", (mail.delivery_id,))
+        if mail.recipient.startswith("zero@"):
+            cursor.execute("SELECT 1/0")
+"""
+
+
+@pytest.mark.postgres
+def test_a10_failing_sql_ends_one_mail_and_leaves_the_next_unharmed(make: MakePlace, letter: Letters, database: str) -> None:
+    place = make(handlers={"h": {"use": "python", "python": "sql:handle", "domains": ["h.org"], "database": database}}, code={"sql.py": SQL})
+    bad, good = (str(line["mail_id"]) for line in place.imported([letter("zero@h.org"), letter("fine@h.org")]))
+    place.drain()
+    assert "DivisionByZero" in place.stderr
+    assert place.word(bad) == ("failed", "handler-error")
+    assert place.word(good) == ("handled", None)
+    assert len(place.outbox()) == 1
+    with closing(psycopg2.connect(database)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM effects")
+        assert cursor.fetchone() == (1,)
+    place.drain()
+    assert len(place.outcomes()) == 2
+
+
+def test_e10_a_folder_named_handlers_beside_the_settings_hides_nothing(make: MakePlace, letter: Letters) -> None:
+    place = make(handlers={"h": {"use": "python", "python": "mine:handle", "domains": ["h.org"]}}, code={"mine.py": "from handlers import Reply\n\ndef handle(mail):\n    return True\n"})
+    for name in ("handlers", "streams", "topology", "postroom"):
+        (place.folder / name).mkdir()
+        (place.folder / name / "__init__.py").write_text("raise RuntimeError('hidden')\n")
+    place.mail(letter("1@h.org"))
+    place.drain()
+    assert [row["status"] for row in place.outcomes()] == ["handled"]
+
+
+COMMAND = """#!/bin/sh
+cat >/dev/null
+case "$POSTROOM_RECIPIENT" in
+  ok@*) exit 0 ;;
+  refuse@*) echo "the shop is closed"; exit 65 ;;
+  crash@*) echo "stack trace" >&2; exit 70 ;;
+  killed@*) kill -9 $$ ;;
+esac
+"""
+
+
+def test_the_command_handler_maps_exit_statuses(make: MakePlace, letter: Letters) -> None:
+    place = make(handlers={"c": {"use": "command", "command": ["./act.sh"], "domains": ["c.org"]}})
+    place.write("act.sh", COMMAND).chmod(0o755)
+    place.imported([letter(f"{local}@c.org") for local in ("ok", "refuse", "crash", "killed")])
+    place.drain()
+    rows = {row["recipient"].partition("@")[0]: (row["status"], row["reason"]) for row in place.outcomes()}
+    assert rows == {"ok": ("handled", None), "refuse": ("returned", "refused"), "crash": ("failed", "handler-error"), "killed": ("failed", "handler-error")}
+
+
