@@ -15,45 +15,24 @@ from aiosmtpd.smtp import SMTP
 
 from postroom.ingest.appender import Stored
 from postroom.ingest.limits import Desk
+from postroom.ingest.wire import NO_ROOM, STOPPING, HangUp, Refused, Wire
 from streams.errors import Full, LogError, TooLarge
 from topology.address import envelope_key, key
 
-_END = b".\r\n"
 _LINGER = 2.0
 """Seconds that a client we hang up on has to read why."""
 # A path in angle brackets, quoted strings within it, and what follows (RFC 5321 section 4.1.2). The alternatives exclude one another.
 _PATH = re.compile(r'[ \t]*<((?:"(?:[^"\\]|\\.)*"|[^"<>\s])*)>(?:[ \t]+(\S.*))?', re.DOTALL)
 _log = logging.getLogger("postroom.ingest")
 
-BARE = "550 5.5.2 a line ends in a bare CR or LF (RFC 5321 section 2.3.8); the mail was not accepted"
 BUSY = "421 4.3.2 too many connections"
 LATER = "451 4.3.0 the mail cannot be stored now; try again later"
-NO_ROOM = "452 4.3.1 no room for the mail now; try again later"
-STOPPING = "421 4.3.2 this service is stopping"
-TOO_LARGE = "552 5.3.4 the mail is larger than {} octets"
-TOO_SLOW = "421 4.4.2 too slow"
-
-
-class HangUp(Exception):
-    """The talk ends. answer: our last word, or None when there is nobody to hear it."""
-
-    def __init__(self, answer: str | None) -> None:
-        super().__init__(answer)
-        self.answer = answer
-
-
-class Refused(Exception):
-    """This mail is not taken; the talk goes on. answer: what the client hears."""
-
-    def __init__(self, answer: str) -> None:
-        super().__init__(answer)
-        self.answer = answer
 
 
 class Dialogue(SMTP):
     """One connection. Says 250 to a mail only when it is durable."""
 
-    line_length_limit = 64 << 10  # of the reader's buffer; the lines of a mail may be longer, those of commands are held shorter
+    line_length_limit = 64 << 10  # of the reader's buffer, not of lines
 
     def __init__(self, desk: Desk, *, lmtp: bool) -> None:
         super().__init__(None, hostname=desk.hostname, timeout=desk.limits.life, loop=asyncio.get_running_loop())
@@ -64,8 +43,6 @@ class Dialogue(SMTP):
         self._sender: str | None = None
         self._recipients: list[str] = []
         self._mistakes = 0
-        self._held = 0  # octets of the mail that is being received or stored
-        self._waiting = False  # for a command, so the talk may end at this moment
         self._ending = False
         self._commands: dict[str, Callable[[str], Awaitable[str]]] = {
             **({"LHLO": self._hello} if lmtp else {"EHLO": self._hello, "HELO": self._helo}),
@@ -90,18 +67,19 @@ class Dialogue(SMTP):
         self._timeout_handle = self.loop.call_later(self._limits.data, self.abort)
 
     async def _handle_client(self) -> None:
+        self._wire = Wire(self._reader, self._desk)
         self._desk.open.add(self)
         self._desk.idle.clear()
         try:
             await self._talk()
         except HangUp as end:
-            await self._hang_up(end.answer)
+            await self._hang_up(end)
         except ConnectionError:
             pass
         except Exception:  # noqa: BLE001 - a fault of ours ends one talk and not the listener
             _log.exception("a connection to the %s listener failed", self._via)
             with suppress(ConnectionError):
-                await self._hang_up(LATER)
+                await self._hang_up(HangUp(LATER))
         finally:
             self._writer.close()
             self._desk.open.discard(self)
@@ -117,7 +95,7 @@ class Dialogue(SMTP):
     def wind_up(self) -> None:
         """Ends the talk when what is in hand has its answer; at once when nothing is."""
         self._ending = True
-        if self._waiting and self._handler_coroutine:
+        if self._wire.waiting and self._handler_coroutine:
             self._handler_coroutine.cancel()
 
     def abort(self) -> None:
@@ -139,39 +117,24 @@ class Dialogue(SMTP):
         """The next command. Raises HangUp."""
         if self._ending or self._desk.stopping:
             raise HangUp(STOPPING)
-        self._waiting = True
         try:
-            async with asyncio.timeout(self._limits.command):
-                line = await self._reader.readuntil(b"\n")
-        except TimeoutError:
-            raise HangUp(TOO_SLOW) from None
-        except asyncio.IncompleteReadError:
-            raise HangUp(None) from None
-        except asyncio.LimitOverrunError:
-            raise HangUp("500 5.5.2 line too long") from None
+            return await self._wire.line()
         except asyncio.CancelledError:
             if self.transport is None:  # the connection is gone
                 raise
             raise HangUp(STOPPING) from None
-        finally:
-            self._waiting = False
-        if not line.endswith(b"\r\n") or b"\r" in line[:-2]:
-            raise HangUp("500 5.5.2 a command must end in CR LF, and have no other CR")
-        if len(line) > self._limits.line:
-            raise HangUp("500 5.5.2 line too long")
-        return line[:-2].decode("utf-8", "surrogateescape")
 
-    async def _hang_up(self, answer: str | None) -> None:
+    async def _hang_up(self, end: HangUp) -> None:
         """Says the last word, and sees to it that it is heard: closing with unread input would throw it away (RFC 1122 section
         4.2.2.13). What the client still sends is not looked at."""
-        if answer is None:
+        if end.answer is None:
             return
-        await self.push(answer)
-        with suppress(TimeoutError, ConnectionError):
-            async with asyncio.timeout(_LINGER):
-                self._writer.write_eof()
-                while await self._reader.read(self.line_length_limit):
-                    pass
+        await self.push(end.answer)
+        if not end.agreed:
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(_LINGER):
+                    self._writer.write_eof()
+                    await self._wire.drain()
 
     def _forget(self) -> None:
         self._sender = None
@@ -219,7 +182,7 @@ class Dialogue(SMTP):
     def _mail_parameter(self, name: str, equals: str, value: str) -> str | None:
         """Why a parameter of MAIL is refused."""
         if name == "SIZE" and value.isascii() and value.isdigit() and len(value) <= 20:
-            return self._too_large() if int(value) > self._limits.max_size else None
+            return self._wire.too_large() if int(value) > self._limits.max_size else None
         if (name == "BODY" and value in ("7BIT", "8BITMIME")) or (name == "SMTPUTF8" and not equals):
             return None
         return f"{'501' if name in ('SIZE', 'BODY', 'SMTPUTF8') else '555'} 5.5.4 parameter not understood"
@@ -249,73 +212,19 @@ class Dialogue(SMTP):
         self._forget()
         await self.push("354 go ahead; end with CR LF . CR LF")
         try:
-            raw = await self._read_mail()
+            raw = await self._wire.mail()
             answer = _answer(await self._desk.appender.submit(raw, sender, recipients, self._via))
         except Refused as refused:
             answer = refused.answer
         except HangUp as end:
             raise HangUp(end.answer and self._for_each(recipients, end.answer)) from None
         finally:
-            self._let_go()
+            self._wire.let_go()
         return self._for_each(recipients, answer)
 
     def _for_each(self, recipients: list[str], answer: str) -> str:
         """LMTP has one answer for each recipient that was accepted (RFC 2033 section 4.2), SMTP one for all."""
         return "\r\n".join([answer] * len(recipients)) if self._lmtp else answer
-
-    async def _read_mail(self) -> bytes:
-        """The mail as sent, dot-stuffing undone. Its end is CR LF . CR LF and nothing else. Raises Refused when it has been read to
-        its end for nothing, HangUp when what follows must not be read."""
-        most = self._limits.max_size * 4 // 3 + len(_END)  # lines of one dot grow by a third on the wire
-        pieces: list[bytes] = []
-        refusal: str | None = None
-        size, tail = 0, b"\r\n"
-        try:
-            async with asyncio.timeout(self._limits.data):
-                while tail != b"\r\n" + _END:
-                    piece = await self._read_piece()
-                    tail = (tail + piece[-5:])[-5:]
-                    size += len(piece)
-                    if refusal is None:
-                        pieces.append(piece)
-                        refusal = self._hold(len(piece)) if size <= most else self._too_large()
-                    if refusal is not None:
-                        pieces.clear()
-                        self._let_go()
-        except TimeoutError:
-            raise HangUp(TOO_SLOW) from None
-        except asyncio.IncompleteReadError:
-            raise HangUp(None) from None
-        if refusal is not None:
-            raise Refused(refusal)
-        raw = b"".join(pieces)[: -len(_END)]
-        breaks = raw.count(b"\r\n")
-        if raw.count(b"\n") != breaks or raw.count(b"\r") != breaks:
-            raise HangUp(BARE)
-        raw = raw.removeprefix(b".").replace(b"\r\n.", b"\r\n")
-        if len(raw) > self._limits.max_size:
-            raise Refused(self._too_large())
-        return raw
-
-    async def _read_piece(self) -> bytes:
-        """The next octets, up to and with the next dot that ends a line where there is one in reach."""
-        try:
-            return await self._reader.readuntil(_END)
-        except asyncio.LimitOverrunError as over:
-            return await self._reader.readexactly(over.consumed)
-
-    def _hold(self, octets: int) -> str | None:
-        """Counts what all connections have in hand; the refusal when it is too much."""
-        self._held += octets
-        self._desk.in_hand += octets
-        return NO_ROOM if self._desk.in_hand > self._limits.in_hand else None
-
-    def _let_go(self) -> None:
-        self._desk.in_hand -= self._held
-        self._held = 0
-
-    def _too_large(self) -> str:
-        return TOO_LARGE.format(self._limits.max_size)
 
     async def _rset(self, _argument: str) -> str:
         self._forget()
@@ -328,7 +237,7 @@ class Dialogue(SMTP):
         return "252 2.1.5 not told; send the mail"
 
     async def _quit(self, _argument: str) -> str:
-        raise HangUp("221 2.0.0 goodbye")
+        raise HangUp("221 2.0.0 goodbye", agreed=True)
 
     def _unknown(self) -> str:
         self._mistakes += 1

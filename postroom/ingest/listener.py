@@ -49,7 +49,7 @@ class Listener:
         self.setting = f"ingest.{kind} = {where!r}"
         self._lmtp = kind == "lmtp"
         self._acceptor = acceptor
-        self._limits = limits or Limits(acceptor.max_size)
+        self._limits = limits or Limits.of(acceptor.max_size)
         self._path = base / where.removeprefix("unix:") if where.startswith("unix:") else None
         self._host, self._port = ("", 0) if self._path else self._parse(where, allow_remote)
         self._socket: socket.socket | None = None

@@ -7,6 +7,7 @@ import pytest
 
 from postroom.ingest.accept import Acceptor
 from tests.ingest.bucket import Bucket, serving
+from tests.ingest.listening import Listening
 from tests.ingest.place import Place
 
 
@@ -32,3 +33,17 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
             monkeypatch.setenv(name, "test")
         monkeypatch.setenv("AWS_REGION", "us-east-1")
         yield served
+
+
+@pytest.fixture
+def lmtp(place: Place) -> Iterator[Listening]:
+    """A running LMTP listener."""
+    with Listening(place, "lmtp") as listening:
+        yield listening
+
+
+@pytest.fixture
+def smtp(place: Place) -> Iterator[Listening]:
+    """A running SMTP listener."""
+    with Listening(place, "smtp") as listening:
+        yield listening

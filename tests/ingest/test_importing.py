@@ -103,11 +103,7 @@ def test_when_the_archive_is_away_the_import_stops_at_that_mail_and_goes_on_late
 
 
 def test_a_mail_that_the_log_will_never_take_is_a_line_and_the_rest_goes_on(place: Place, tmp_path: Path) -> None:
-    (tmp_path / "box").write_bytes(
-        b"".join(
-            b"From x Sun Mar  1 12:00:00 2026\n%b\n" % numbered(number, b"x" * (9000 if number == 1 else 20) + b"\n") for number in range(3)
-        )
-    )
+    box = mailbox_of_sizes(tmp_path / "box", 20, 9000, 20)
     log = SqliteLog(tmp_path / "postroom.db", largest=5000)
     assert imported(run_import([box], Options(), place.acceptor(log=log))) == [
         ("box", 0, False, False),
