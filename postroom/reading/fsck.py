@@ -14,7 +14,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from postroom.reading.look import Cut, Look, Tick
+from postroom.reading.cut import Cut
+from postroom.reading.look import Look, Tick
 from streams.log import Reader
 from topology.records import Topics
 

@@ -6,7 +6,7 @@ document is parsed.
 """
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,7 +20,8 @@ REPLY = b"postroom.reply"
 """ce_type of a reply event there (and of a mail of ours on mail.replies)."""
 
 _OURS = f'{{"version":"{VERSION.partition(".")[0]}.'.encode()
-_RAW = re.compile(rb',"raw":\{"log":"([^"\\]*)","topic":"([^"\\]*)","partition":(\d{1,9}),"offset":(\d{1,18})\}')
+RAW = re.compile(rb',"raw":\{"log":"([^"\\]*)","topic":"([^"\\]*)","partition":(\d{1,9}),"offset":(\d{1,18})\}')
+"""The position of the raw record: log id, topic, partition, offset."""
 _REPLAY = b',"replay":{'
 _GENERATION = re.compile(rb',"replay":\{"generation":(\d{1,18})[,}]')
 _ROUTE = re.compile(rb',"route":\{"delivery_id":"([0-9a-f]{32})"')
@@ -28,6 +29,14 @@ _OUTCOME = re.compile(
     rb',"outcome":\{"status":"[a-z]+","reason":(?:null|"[a-z-]+"),"outcome_id":"[0-9a-f]+","delivery_id":"([0-9a-f]{32})","stage":"([^"\\]*)"'
     rb',"decided_at":"[^"\\]*","recipient":(null|")'
 )
+
+
+class Ending(NamedTuple):
+    """What an outcome is of. stage: who decided it. whole: it is of the whole mail."""
+
+    delivery_id: str
+    stage: str
+    whole: bool
 
 
 def facts_bytes(record: Record) -> bytes | None:
@@ -46,7 +55,7 @@ def document(data: bytes) -> dict[str, Any]:
 
 def raw_position(data: bytes) -> Position | None:
     """Where the mail itself stands; None where the facts do not say."""
-    if found := _RAW.search(data):
+    if found := RAW.search(data):
         return Position(found[1].decode(), found[2].decode(), int(found[3]), int(found[4]))
     raw = document(data).get("raw") if b'"raw":' in data else None
     return Position(**raw) if raw else None
@@ -68,9 +77,9 @@ def routed_delivery(data: bytes) -> str | None:
     return route["delivery_id"] if route else None
 
 
-def outcome_of(data: bytes) -> tuple[str, str, bool] | None:
-    """Delivery id, stage, and whether the outcome is of the whole mail; None where there is no outcome."""
+def outcome_of(data: bytes) -> Ending | None:
+    """What an outcome is of; None where there is none."""
     if found := _OUTCOME.search(data):
-        return found[1].decode(), found[2].decode(), found[3] == b"null"
+        return Ending(found[1].decode(), found[2].decode(), found[3] == b"null")
     outcome = document(data).get("outcome") if b'"outcome":' in data else None
-    return (outcome["delivery_id"], outcome["stage"], outcome.get("recipient") is None) if outcome else None
+    return Ending(outcome["delivery_id"], outcome["stage"], outcome.get("recipient") is None) if outcome else None

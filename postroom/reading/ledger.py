@@ -33,6 +33,7 @@ FATES = ("doubled", "lost", "stuck", "on_its_way", "beyond_retention", "erased",
 
 _RANK = {fate: rank for rank, fate in enumerate(FATES)}
 _GENERATION_BITS = 24
+_GENERATION = (1 << _GENERATION_BITS) - 1
 
 
 def place_of(offset: int, generation: int) -> int:
@@ -47,7 +48,7 @@ def offset_of(place: int) -> int:
 
 def generation_of(place: int) -> int:
     """The generation of a pass."""
-    return place & (1 << _GENERATION_BITS) - 1
+    return place & _GENERATION
 
 
 @cache
@@ -132,10 +133,10 @@ class Ledger:
 
     def mark(self, place: int, bits: int) -> None:
         """Notes what was seen of a pass."""
-        if generation_of(place):
+        if place & _GENERATION:
             self._later[place] = self._later.get(place, 0) | bits
         else:
-            self._marks[offset_of(place) - self.first] |= bits
+            self._marks[(place >> _GENERATION_BITS) - self.first] |= bits
 
     def once(self, place: int, bit: int, others: int) -> None:
         """Notes a record of which a pass has only one, and TWICE when it was noted already. others: what else to note."""

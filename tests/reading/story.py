@@ -70,8 +70,8 @@ class Story:
         mail = b"From: test@example.org\nMessage-ID: <%d@x>\n\nhello\n" % number
         digest = sha256(mail)
         mail_id = ids.mail_id(sender, digest.digest(), None)
-        members = {"received_at": self.at, "via": "lmtp", "size": len(mail), "digest": digest.hexdigest(), "message_id": f"{number}@x"}
-        facts = Facts(Envelope(**{"mail_id": mail_id, "sender": sender, "recipients": recipients} | members | envelope), replay=replay)
+        members: dict[str, Any] = {"received_at": self.at, "via": "lmtp", "message_id": f"{number}@x"} | envelope
+        facts = Facts(Envelope(mail_id, sender, recipients, size=len(mail), digest=digest.hexdigest(), **members), replay=replay)
         draft = raw_draft(self.topics, facts.envelope, mail)
         headers = tuple((name, facts.encode() if name == FACTS else value) for name, value in draft.headers)
         (position,) = self.append(draft._replace(headers=headers, unique=None if repeat else draft.unique))
@@ -103,7 +103,8 @@ class Story:
     def fact(self, topic: str, kind: bytes, facts: Facts, *, carried: bool) -> None:
         """A record that is facts, in the partition of the mail."""
         assert facts.raw
-        self.append(fact_draft(self.topics, topic, kind, f"{kind!r}.{self.now}", b"k", facts, partition=facts.raw.partition, carried=carried))
+        id_ = f"{facts.raw.partition}-{facts.raw.offset}.{facts.generation}.{kind.decode()}"
+        self.append(fact_draft(self.topics, topic, kind, id_, b"k", facts, partition=facts.raw.partition, carried=carried))
 
     def routed(self, facts: Facts, recipient: str = "1@bugs.example.org", handler: str = "bugs", topic: str | None = None) -> Facts:
         """A delivery. topic: where it waits instead, a retry topic."""
@@ -123,8 +124,8 @@ class Story:
         """The end of a delivery, by its handler."""
         assert facts.route
         route = facts.route
-        known = {"stage": f"handler.{route.handler}", "delivery_id": route.delivery_id, "recipient": route.recipient, "handler": route.handler}
-        return self.end(facts, status, reason, **known | members)
+        known = {"stage": f"handler.{route.handler}", "handler": route.handler}
+        return self.end(facts, status, reason, delivery_id=route.delivery_id, recipient=route.recipient, **known | members)
 
     def end(self, facts: Facts, status: Any, reason: str | None, *, stage: str = "bounce-filter", **members: Any) -> Facts:
         """The end of a mail, or of a delivery, with what it owes."""

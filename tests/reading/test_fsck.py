@@ -250,7 +250,9 @@ def double_screened(story: Story) -> None:
 
 
 def double_authenticated(story: Story) -> None:
-    story.authenticated(story.handled(1).having(outcome=None, route=None))
+    facts = story.authenticated(story.screened(story.raw(1)), carried=False)
+    story.outcome(story.routed(story.authenticated(facts, carried=False)))
+    story.outcome(story.routed(facts))
 
 
 def double_outcome(story: Story) -> None:
