@@ -5,7 +5,7 @@ one, side by side. decide judges one mail by what was looked up, at its receive 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from topology import author, dkim
@@ -129,7 +129,7 @@ class AuthenticationStep(LaterStep):
         if facts.envelope.truncated:
             return self._passed(facts.having(authentication=self._fact(by.address, by.source, proof, account, reason=proof.reason)), known)
         verification = self._verify(item, facts)
-        evidence = asdict(verification) if verification else None
+        evidence = verification.evidence() if verification else None
         word = by_openpgp(verification, account, self._policy, facts.envelope.received_at)
         if proof.account:  # strong by the domain: a fault of OpenPGP is only recorded
             return self._passed(facts.having(authentication=self._fact(by.address, by.source, proof, account, openpgp=evidence)), known)
@@ -149,17 +149,12 @@ class AuthenticationStep(LaterStep):
 
     def _verify(self, item: Item, facts: Facts) -> Verification | None:
         assert item.mail is not None
-        content_type = item.head.first("content-type")
-        if not may_be_signed(content_type.encode("utf-8", "surrogateescape") if content_type else None, item.mail):
-            return None
-        return verify(item.mail, to_ms(facts.envelope.received_at), self._keys)
+        return verify(item.mail, to_ms(facts.envelope.received_at), self._keys) if _may_be_signed(item) else None
 
-    def _unjudged(self, item: Item) -> dict[str, Any] | None:
-        """A sender without an account: that there is a signature is recorded, and it is not judged."""
-        assert item.mail is not None
-        content_type = item.head.first("content-type")
-        signed = may_be_signed(content_type.encode("utf-8", "surrogateescape") if content_type else None, item.mail)
-        return {"judged": False} if signed else None
+    @staticmethod
+    def _unjudged(item: Item) -> dict[str, Any] | None:
+        """A sender without an account: that there may be a signature is recorded, and it is not judged."""
+        return {"judged": False} if _may_be_signed(item) else None
 
     def _passed(self, facts: Facts, known: _Known) -> Decision:
         if facts.envelope.truncated:
@@ -178,6 +173,16 @@ class AuthenticationStep(LaterStep):
 
     def _end(self, facts: Facts, status: Status, reason: str, known: _Known, detail: str) -> Decision:
         return whole(facts, status, reason, stage=self.name, at=known.at, detail=detail)
+
+
+def _may_be_signed(item: Item) -> bool:
+    assert item.mail is not None
+    kind, encoding = item.head.first("content-type"), item.head.first("content-transfer-encoding")
+    return may_be_signed(_octets(kind or ""), item.mail, _octets(encoding or ""))
+
+
+def _octets(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 _NO_PROOF = DomainProof()

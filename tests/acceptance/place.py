@@ -67,7 +67,9 @@ class Place:
     def run(self, *args: str, data: bytes | None = None, status: int | None = 0, env: Mapping[str, str] | None = None) -> bytes:
         """One call; its standard output. status: the exit status that it must have (None: any, see `status`)."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")} | dict(env or {})
-        done = subprocess.run(self.command(*args), input=data if data is not None else b"", capture_output=True, timeout=240, env=environment)
+        done = subprocess.run(
+            self.command(*args), check=False, input=data if data is not None else b"", capture_output=True, timeout=240, env=environment
+        )
         self.status, self.stderr = done.returncode, done.stderr.decode("utf-8", "replace")
         assert status is None or done.returncode == status, f"postroom {' '.join(args)}: exit {done.returncode}\n{self.stderr[-3000:]}"
         return done.stdout
@@ -82,7 +84,11 @@ class Place:
 
     def mail(self, data: str | bytes, *args: str, name: str | None = None) -> str:
         """Imports one mail; its mail id."""
-        return str(self.imported([data], *args)[0]["mail_id"]) if name is None else str(self._import([self._file(data, name)], args)[0]["mail_id"])
+        return (
+            str(self.imported([data], *args)[0]["mail_id"])
+            if name is None
+            else str(self._import([self._file(data, name)], args)[0]["mail_id"])
+        )
 
     def imported(self, mails: Sequence[str | bytes], *args: str) -> list[dict[str, Any]]:
         """Imports mails in one call; the lines about them."""

@@ -102,7 +102,9 @@ def handle(mail):
 
 @pytest.mark.postgres
 def test_a10_failing_sql_ends_one_mail_and_leaves_the_next_unharmed(make: MakePlace, letter: Letters, database: str) -> None:
-    place = make(handlers={"h": {"use": "python", "python": "sql:handle", "domains": ["h.org"], "database": database}}, code={"sql.py": SQL})
+    place = make(
+        handlers={"h": {"use": "python", "python": "sql:handle", "domains": ["h.org"], "database": database}}, code={"sql.py": SQL}
+    )
     bad, good = (str(line["mail_id"]) for line in place.imported([letter("zero@h.org"), letter("fine@h.org")]))
     place.drain()
     assert "DivisionByZero" in place.stderr
@@ -117,7 +119,10 @@ def test_a10_failing_sql_ends_one_mail_and_leaves_the_next_unharmed(make: MakePl
 
 
 def test_e10_a_folder_named_handlers_beside_the_settings_hides_nothing(make: MakePlace, letter: Letters) -> None:
-    place = make(handlers={"h": {"use": "python", "python": "mine:handle", "domains": ["h.org"]}}, code={"mine.py": "from handlers import Reply\n\ndef handle(mail):\n    return True\n"})
+    place = make(
+        handlers={"h": {"use": "python", "python": "mine:handle", "domains": ["h.org"]}},
+        code={"mine.py": "from handlers import Reply\n\ndef handle(mail):\n    return True\n"},
+    )
     for name in ("handlers", "streams", "topology", "postroom"):
         (place.folder / name).mkdir()
         (place.folder / name / "__init__.py").write_text("raise RuntimeError('hidden')\n")
@@ -143,6 +148,9 @@ def test_the_command_handler_maps_exit_statuses(make: MakePlace, letter: Letters
     place.imported([letter(f"{local}@c.org") for local in ("ok", "refuse", "crash", "killed")])
     place.drain()
     rows = {row["recipient"].partition("@")[0]: (row["status"], row["reason"]) for row in place.outcomes()}
-    assert rows == {"ok": ("handled", None), "refuse": ("returned", "refused"), "crash": ("failed", "handler-error"), "killed": ("failed", "handler-error")}
-
-
+    assert rows == {
+        "ok": ("handled", None),
+        "refuse": ("returned", "refused"),
+        "crash": ("failed", "handler-error"),
+        "killed": ("failed", "handler-error"),
+    }
