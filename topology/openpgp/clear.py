@@ -5,6 +5,7 @@ The engines get the text that is cut out here, as a detached signature, so no se
 
 import re
 from io import BytesIO
+from itertools import islice
 from typing import NamedTuple
 
 from topology.openpgp.armor import SIGNATURE_BEGIN, read_signature
@@ -90,10 +91,9 @@ def canonical(escaped: bytes, *, blanks: bool = False) -> bytes:
 
 
 def _without_ends(text: bytes, ends: bytes) -> bytes:
-    """The lines (LF) without those bytes at their ends; line by line, as a text may be ten million empty lines."""
+    """The lines (LF) without those bytes at their ends; a few at a time, as a text may be ten million empty lines."""
     result = bytearray()
-    for line in BytesIO(text):
-        result += line.rstrip(b"\n").rstrip(ends)
-        if line.endswith(b"\n"):
-            result += b"\n"
-    return bytes(result)
+    lines = iter(BytesIO(text))
+    while some := [line.rstrip(ends + b"\n") for line in islice(lines, 65536)]:
+        result += b"\n".join(some) + b"\n"
+    return bytes(result) if text.endswith(b"\n") else bytes(result[:-1])

@@ -4,32 +4,52 @@ No form changes what the signature is about. In clear-signed text, line ends and
 section 7.2); in PGP/MIME only line ends do not, and whether the one before the boundary was signed (RFC 3156 section 5).
 """
 
+import hashlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from topology.openpgp import clear, mime, text
 from topology.openpgp.armor import SIGNATURE_BEGIN, read_signature
 from topology.openpgp.errors import DamagedError
 from topology.openpgp.find import Place
-from topology.openpgp.packets import TEXT
+from topology.openpgp.packets import HASHES, TEXT, SignaturePacket
 from topology.openpgp.result import SignedRange
 
 
-class SignedThing(NamedTuple):
-    """range: which bytes of the mail. content: those bytes as received (clear: dash-escaped lines). ending: the line end behind
-    a PGP/MIME part. packets: the signature packets over it, dearmoured."""
+class SignedThing:
+    """range: which bytes of the mail are signed. packets: the signature packets over them, dearmoured."""
 
-    range: SignedRange
-    content: bytes
-    ending: bytes
-    packets: bytes
+    __slots__ = ("_hashed", "_made", "_source", "packets", "range")
 
-    def forms(self, kind: int) -> Iterator[bytes]:
-        """The byte forms to try for a signature of that type, as received first. Raises DamagedError."""
-        forms = _clear_forms(self.content) if self.range.form == "clear" else _mime_forms(self.content, self.ending)
-        if kind == TEXT:
-            return (form for form in forms if form.count(b"\r\n") == form.count(b"\n") == form.count(b"\r"))
-        return forms
+    def __init__(self, signed: SignedRange, packets: bytes, source: Iterator[bytes]) -> None:
+        """source: the byte forms, those as received first. They are made once, and hashed once for all signatures."""
+        self.range = signed
+        self.packets = packets
+        self._source = source
+        self._made: list[tuple[bytes, bool]] = []
+        self._hashed: dict[tuple[int, int], hashlib._Hash] = {}
+
+    def fitting(self, signature: SignaturePacket) -> Iterator[bytes]:
+        """The byte forms that the signature can be over, as its hash prefix says. Raises DamagedError."""
+        for number, (form, is_text) in enumerate(self._forms()):
+            if (is_text or signature.kind != TEXT) and signature.fits(self._digest(number, form, signature)):
+                yield form
+
+    def _forms(self) -> Iterator[tuple[bytes, bool]]:
+        """The forms, and whether each has only CRLF line ends, as a signature over text wants them: to Sequoia a CR alone is a line
+        end too, and to a reader of lines it is none."""
+        yield from self._made
+        for form in self._source:
+            self._made.append((form, form.count(b"\r\n") == form.count(b"\n") == form.count(b"\r")))
+            yield self._made[-1]
+
+    def _digest(self, number: int, form: bytes, signature: SignaturePacket) -> "hashlib._Hash":
+        """The running hash of a form. It is kept where no salt stands before it: eight signatures over 10 MiB cost one hash each else."""
+        name = HASHES[signature.hash]
+        if signature.salt:
+            return hashlib.new(name, signature.salt + form)
+        if (number, signature.hash) not in self._hashed:
+            self._hashed[number, signature.hash] = hashlib.new(name, form, usedforsecurity=False)
+        return self._hashed[number, signature.hash].copy()
 
 
 def read(raw: bytes, place: Place) -> SignedThing:
@@ -40,7 +60,7 @@ def read(raw: bytes, place: Place) -> SignedThing:
         offset = 0 if decoded else place.part.body
         charset = text.charset(place.part.type)
         signed = SignedRange("clear", place.part.path, decoded, offset + block.start, offset + block.end, charset)
-        return SignedThing(signed, place.text[block.start : block.end], b"", block.packets)
+        return SignedThing(signed, block.packets, _clear_forms(place.text[block.start : block.end]))
     armor = b"\n" + mime.decode(raw, place.signature)
     at = armor.find(b"\n" + SIGNATURE_BEGIN)
     if at < 0:
@@ -49,7 +69,7 @@ def read(raw: bytes, place: Place) -> SignedThing:
     signed = SignedRange("mime", place.part.path, False, place.part.start, place.part.end)
     ending = raw[place.part.end : place.part.end + 2]
     ending = ending if ending == b"\r\n" else ending[:1]
-    return SignedThing(signed, raw[place.part.start : place.part.end], ending, packets)
+    return SignedThing(signed, packets, _mime_forms(raw[place.part.start : place.part.end], ending))
 
 
 def _clear_forms(escaped: bytes) -> Iterator[bytes]:

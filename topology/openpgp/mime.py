@@ -18,6 +18,9 @@ MAX_PARTS = 200
 _MAX_LOOKALIKES = 100
 """Lines that begin as a boundary and go on: each costs a look, and one is enough to make a signed part ambiguous."""
 
+_MAX_VALUE = 4096
+"""Bytes of a Content-Type. RFC 5322 knows no limit, programs have one, and honest ones stay below 500."""
+
 # Fields with their continuations, as every program reads them. A line of blanks is a continuation to some and the header's end to
 # others. In the mail itself a mailbox's "From " line may come first.
 _HEADER_TEXT = rb"(?:[^\s:][^\n:]*+:[^\n]*+(?:\n[ \t]++\S[^\n]*+)*+(?:\n|\Z))*+"
@@ -68,6 +71,8 @@ def read_part(raw: bytes, path: str, start: int, end: int) -> Part:
     encodings: list[bytes] = []
     for name, value in _fields(raw[start:header_end], top=not path):
         (types if name == b"content-type" else encodings).append(value)
+    if any(len(value) > _MAX_VALUE for value in types + encodings):
+        raise AmbiguousError(f"{_place(path)} has a Content-Type or Content-Transfer-Encoding of more than {_MAX_VALUE} bytes")
     if len(types) > 1 or len(encodings) > 1:
         raise AmbiguousError(f"{_place(path)} has {'Content-Type' if len(types) > 1 else 'Content-Transfer-Encoding'} more than once")
     encoding = encodings[0].strip().lower() if encodings else b""

@@ -100,11 +100,12 @@ class SignaturePacket(NamedTuple):
         """The whole packet again, with a header of one fixed format."""
         return b"\xc2\xff" + len(self.body).to_bytes(4, "big") + self.body
 
-    def fits(self, document: bytes) -> bool:
-        """Whether the hash of the document begins as the signature says it does (RFC 9580 section 5.2.4). False proves that the
-        signature is not over these bytes; True leaves one chance in 65,536, and the engine to say. `hash` must be in HASHES."""
-        digest = hashlib.new(HASHES[self.hash], self.salt, usedforsecurity=False)
-        digest.update(document)
+    def fits(self, digest: "hashlib._Hash") -> bool:
+        """Whether the hash of a document begins as the signature says it does (RFC 9580 section 5.2.4). False proves that the
+        signature is not over it; True leaves one chance in 65,536, and the engine to say.
+
+        digest: the running hash of `salt` and then the document, by the algorithm of HASHES; it is used up.
+        """
         digest.update(self.trailer)
         return digest.digest()[:2] == self.prefix
 

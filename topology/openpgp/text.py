@@ -17,7 +17,10 @@ _CHARSETS = re.compile(
 
 def charset(content_type: mime.ContentType) -> str:
     """The charset that a part names, as Python knows it, or "" when it names none that is used here."""
-    name = content_type.parameters.get(b"charset", b"").decode("ascii", "replace")
+    return _known(content_type.parameters.get(b"charset", b"").decode("ascii", "replace"))
+
+
+def _known(name: str) -> str:
     try:
         known = codecs.lookup(name).name if name else ""
     except (LookupError, ValueError):
@@ -47,7 +50,7 @@ def _clear_text(raw: bytes, signed: SignedRange) -> str:
             return _lines(text.decode("utf-8"))
         except UnicodeDecodeError:
             pass
-    return _lines(text.decode(signed.charset or "utf-8", "replace"))
+    return _lines(text.decode(_known(signed.charset) or "utf-8", "replace"))
 
 
 def _mime_text(raw: bytes, signed: SignedRange) -> str:

@@ -79,9 +79,10 @@ def _judge(body: bytes, thing: SignedThing, received: int, keys: Keyring) -> Sig
         named = keys.named(signature.issuer, signature.issuer_id)
         if not named:
             return _unknown(signature)
-        for form in thing.forms(signature.kind):
+        for form in thing.fitting(signature):
             # One form in 65,536 fits by chance, and then the engine says no.
-            if signature.fits(form) and (judged := _ask(form, signature, received, named, keys)).verdict != "bad":
+            judged = _ask(form, signature, received, named, keys)
+            if judged.verdict != "bad":
                 return judged
     except DamagedError as error:
         return Signature("damaged", reason=str(error))

@@ -109,7 +109,13 @@ def _lives(home: Home) -> Iterator[Case]:
         SIGNED_AT,
         "revoked-key",
     )
-    yield case("46-expired", "The key expired on 1 January 2021, five years before it signed.", "expired", SIGNED_AT, "expired-key")
+    yield case(
+        "46-expired",
+        "The key expired on 1 January 2021, five years before it signed. Extending it now would change nothing of that.",
+        "expired",
+        SIGNED_AT,
+        "expired-key",
+    )
     extended = good("extended", "gnupg")
     shows = "The key was extended after it signed, and gpg replaced its self-signature. Sequoia misses the older one, and GnuPG does not."
     yield Case("39-extended-since", shows, plain(home.clear(TEXT, "extended")), extended, SHOWN)
