@@ -8,14 +8,18 @@ at most the number of a day, or twice that round midnight.
 from collections.abc import Iterable
 
 from streams.record import Record
+from streams.retries import Waiting, origin
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
 """Milliseconds."""
 
+_KEPT = 3
+"""Days before today that are remembered, for what waits in the retries."""
+
 
 class Limits:
-    """The counts of the partitions that are ours. An entry costs about 100 bytes; those of the day before yesterday are dropped.
+    """The counts of the partitions that are ours. An entry costs about 100 bytes; those of some days ago are dropped.
 
     per_address_a_day: mails to one address in a UTC day. an_hour: mails to all addresses of our partitions in an hour; this one only stops
     disasters, and a worker counts alone.
@@ -40,28 +44,30 @@ class Limits:
             hour.difference_update([counted for counted in hour if counted[0] == partition])
 
     def exceeded(self, record: Record) -> str | None:
-        """The limit that keeps this record of mail.replies from being sent ("limit" or "breaker"), or None; it is counted then. Asked
-        again of the same record, it says the same."""
+        """The limit that keeps this record from being sent ("limit" or "breaker"), or None; it is counted then. Asked again of the
+        same record, also when it comes by way of a retry, it says the same. Within a key, records come in their order."""
+        place = (record.partition, origin(record))
+        appended = Waiting.since(record)
         days = self._days.setdefault(record.partition, {})
-        today = record.time // DAY
+        today = appended // DAY
         if today not in days:
-            for day in [day for day in days if day < today - 1]:
+            for day in [day for day in days if day < today - _KEPT]:
                 del days[day]
-        if not self._among_first(days.setdefault(today, {}).setdefault(record.key or b"", []), record.offset):
+        if not self._among_first(days.setdefault(today, {}).setdefault(record.key or b"", []), place[1]):
             return "limit"
-        hour = record.time // HOUR
+        hour = appended // HOUR
         if hour not in self._hours:
-            for old in [old for old in self._hours if old < hour - 48]:
+            for old in [old for old in self._hours if old < hour - 24 * _KEPT]:
                 del self._hours[old]
         sent = self._hours.setdefault(hour, set())
-        if (record.partition, record.offset) not in sent:
+        if place not in sent:
             if len(sent) >= self._an_hour:
                 return "breaker"
-            sent.add((record.partition, record.offset))
+            sent.add(place)
         return None
 
     def _among_first(self, offsets: list[int], offset: int) -> bool:
-        """Whether the record is one of the first of its day; `offsets` are those, ascending, as records come in order."""
+        """Whether the record is one of the first of its day; `offsets` are those."""
         if offset not in offsets and len(offsets) < self._per_address:
             offsets.append(offset)
         return offset in offsets
