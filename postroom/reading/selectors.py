@@ -29,6 +29,8 @@ class SelectorError(ValueError):
 
     def __init__(self, flag: str, why: str) -> None:
         super().__init__(f"{flag}: {why}")
+        self.flag = flag
+        self.why = why
 
 
 class Filter:

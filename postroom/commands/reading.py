@@ -1,0 +1,187 @@
+"""What people and tools read out of the log: `list`, `show`, `tail`, `oops`, `failures`, `fsck`."""
+
+import sys
+import time
+from itertools import islice
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from postroom.reading.failures import grouped
+from postroom.reading.fsck import COUNTS, Accounts
+from postroom.reading.fsck import fsck as account
+from postroom.reading.options import selecting
+from postroom.reading.outcomes import Outcomes
+from postroom.reading.pending import pending as waiting
+from postroom.reading.render import SHORT_ID, Out, outcome_parts, safe
+from postroom.reading.selectors import Selectors
+from postroom.reading.tail import Tail
+from postroom.site import Site, from_context, now_ms
+
+_FOLLOWING = 0.25
+"""Seconds between two looks for new outcomes."""
+
+_MEANINGS = {
+    "raw": "mails taken in",
+    "ended": "have one outcome for each delivery and generation",
+    "on_its_way": "wait for a stage that will come to them",
+    "stuck": "wait where nobody comes: no such handler, or what the group had to read next has expired",
+    "repeated": "were here before, for every recipient",
+    "erased": "ended, and their bytes were taken out of the log",
+    "beyond_retention": "are older than what the log keeps",
+    "lost": "were passed by a stage, and nothing tells what became of them",
+    "doubled": "have something twice: screened, a route, or an outcome of one delivery and generation",
+    "unknown": "records belong to no mail of this log",
+}
+assert tuple(_MEANINGS) == COUNTS
+_FSCK_HELP = (
+    "Account for every mail: is anything lost, doubled or unknown? Exit status 1 if so, with the records that tell of it.\n\n"
+    "\b\n" + "\n".join(f"{name:<17} {meaning}" for name, meaning in _MEANINGS.items()) + "\n\n"
+    "raw is the sum of those from ended to doubled: a mail counts as the worst of what became of it."
+)
+
+Json = Annotated[bool, typer.Option("--json", help="A line of JSON each; every field always there, null when empty.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("list")(list_)
+    app.command("tail")(tail)
+    app.command("failures")(failures)
+    app.command("fsck", help=_FSCK_HELP)(fsck)
+
+
+@selecting
+def list_(
+    ctx: typer.Context,
+    selectors: Selectors,
+    pending: Annotated[bool, typer.Option("--pending", help="What is still on its way instead, and for which stage it waits.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All generations, not only the latest of each delivery.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many.", min=0)] = None,
+    as_json: Json = False,
+) -> None:
+    """List outcomes, oldest first by the time when the log took them; with --pending what is still on its way, by stage."""
+    wanted = selectors.filter(now_ms())
+    site = from_context(ctx)
+    if pending:
+        found = waiting(site.log, site.topics, wanted)
+    else:
+        found = Outcomes(site.log, site.topics).found(wanted, every=every or bool(selectors.generation))
+    out = Out()
+    for one in islice(found, limit):
+        out.json(one.row) if as_json else out.line(*outcome_parts(one.row))
+    out.flush()
+
+
+@selecting
+def tail(
+    ctx: typer.Context,
+    selectors: Selectors,
+    number: Annotated[int, typer.Option("--number", "-n", help="How many of the last ones.", min=0)] = 10,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="And new ones as they come, until interrupted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the last outcomes, and with --follow new ones as they come."""
+    wanted = selectors.filter(now_ms())
+    site = from_context(ctx)
+    out = Out()
+    last = Tail(site.log, site.topics, wanted)
+    for one in last.last(number):
+        out.json(one.row) if as_json else out.line(*outcome_parts(one.row))
+    out.flush()
+    if not follow:
+        return
+    try:
+        for one in last.follow(_wait):
+            out.json(one.row) if as_json else out.line(*outcome_parts(one.row))
+            out.flush()
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def _wait() -> bool:
+    time.sleep(_FOLLOWING)
+    return True
+
+
+@selecting
+def failures(ctx: typer.Context, selectors: Selectors, as_json: Json = False) -> None:
+    """Group failed deliveries by their cause: fingerprint, reason and handler, the most frequent first."""
+    wanted = selectors.filter(now_ms())
+    site = from_context(ctx)
+    out = Out()
+    for group in grouped(Outcomes(site.log, site.topics).found(wanted, every=bool(selectors.generation))):
+        if as_json:
+            out.json(group)
+            continue
+        out.line((f"{group['count']:>7} × ", "bold"), (group["reason"], "red"), (f"  {group['handler'] or ''}", "bold"))
+        out.line((" " * 10 + safe(group["fingerprint"] or "no exception"), ""))
+        if group["detail"]:
+            out.line((" " * 10 + safe(group["detail"])[:200], "dim"))
+        out.line((f"{'':10}{_when(group['first_seen'])} to {_when(group['last_seen'])}", "dim"))
+        out.line((f"{'':10}postroom show {group['mail_id'][:SHORT_ID]}", "dim"))
+    out.flush()
+
+
+def _when(at: str) -> str:
+    return at[:19].replace("T", " ")
+
+
+def fsck(ctx: typer.Context, as_json: Json = False) -> None:
+    """Account for every mail: is anything lost, doubled or unknown? Exit status 1 if so."""
+    site = from_context(ctx)
+    with _Bar(site) as bar:
+        found = account(site.log, site.topics, site.handler_names, tick=bar.advance)
+    out = Out()
+    if as_json:
+        out.json(found.counts | ({} if found.clean else {"records": found.records}))
+    else:
+        _say(found, out)
+    out.flush()
+    sys.exit(0 if found.clean else 1)
+
+
+def _say(found: Accounts, out: Out) -> None:
+    for name, meaning in _MEANINGS.items():
+        count = found.counts[name]
+        bad = count and name in ("lost", "doubled", "unknown")
+        out.line(
+            (f"{count:>10}  ", "bold red" if bad else "bold" if count else "dim"), (f"{name:<17}", "red" if bad else ""), (meaning, "dim")
+        )
+    for fault in found.records:
+        out.line((f"\n{fault['problem']}: ", "bold red"), (fault["why"], ""))
+        if fault["mail_id"]:
+            out.line((f"  mail {fault['mail_id']}" + (f", replay {fault['generation']}" if fault["generation"] else ""), ""))
+        for record in fault["records"]:
+            delivery = f"  delivery {record['delivery_id']}" if record["delivery_id"] else ""
+            out.line((f"  {record['time']}  {record['topic']}/{record['partition']}/{record['offset']}{delivery}", "dim"))
+
+
+class _Bar:
+    """How far fsck has come, on a terminal."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        console = Console(stderr=True)
+        columns = (TextColumn("accounting"), BarColumn(), MofNCompleteColumn(), TextColumn("records"), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+    def __enter__(self) -> "_Bar":
+        total = None
+        if not self._progress.disable:
+            log, topics = self._site.log, self._site.topics
+            read = [topics.raw, topics.screened, topics.outcomes, *(topics.routed(name) for name in self._site.handler_names)]
+            there = log.topics()
+            total = sum(extent.end - extent.first for topic in read if topic in there for extent in log.extents(topic))
+        self._task = self._progress.add_task("accounting", total=total)
+        self._progress.start()
+        return self
+
+    def advance(self, count: int) -> None:
+        """Called with the number of records read since."""
+        self._progress.advance(self._task, count)
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

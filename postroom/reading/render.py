@@ -1,0 +1,88 @@
+"""Lines for people: coloured on a terminal, plain when piped, and safe against what mails contain."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.text import Text
+
+from postroom.reading.rows import Row
+
+STYLES = {"handled": "green", "dropped": "dim", "rejected": "yellow", "returned": "cyan", "failed": "red", None: "blue"}
+SYMBOLS = {"handled": "✓", "dropped": "·", "rejected": "–", "returned": "↩", "failed": "✗", None: "…"}
+SHORT_ID = 12
+"""Digits of an id in lines for people; `show` takes them."""
+
+Part = tuple[str, str]
+"""Text with its style, "" for none."""
+
+
+def safe(text: str | None) -> str:
+    """Text out of a mail as a terminal may show it: whatever could move the cursor, change colours, turn the direction of reading
+    or hide itself is written as an escape (Unicode's categories Cc, Cf, Cs, Co, Cn, Zl, Zp)."""
+    if not text or text.isprintable():
+        return text or ""
+    return "".join(char if char.isprintable() else " " if char == "\N{NO-BREAK SPACE}" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def plain(parts: Iterable[Part]) -> str:
+    """The text of parts, without blanks at its end."""
+    return "".join(text for text, _ in parts).rstrip()
+
+
+def outcome_parts(row: Row) -> list[Part]:
+    """An outcome, or what is on its way, as one line."""
+    status = row["status"]
+    who = row["sender"] if row["sender"] is not None else row["envelope_sender"]
+    word = f"{SYMBOLS[status]} {status or 'pending'}"
+    why = row["reason"] or (row["detail"] if status is None else "") or ""
+    ends = [
+        (f"  {row['reply']}", "dim") if row["reply"] else ("", ""),
+        (f"  replay {row['generation']}", "magenta") if row["generation"] else ("", ""),
+    ]
+    return [
+        (_clock(row["decided_at"] or row["received_at"]), "dim"),
+        (f"  {(row['mail_id'] or '')[:SHORT_ID]}  ", "dim"),
+        (f"{word:<11}", STYLES[status]),
+        (f"{safe(why):<17}", STYLES[status]),
+        (f" {safe(who) or '<>'}", ""),
+        (" → ", "dim"),
+        (safe(row["recipient"]) or "whole mail", "" if row["recipient"] else "dim"),
+        (f"  {row['handler']}" if row["handler"] else "", "bold"),
+        (f"  {row['strength']}" if row["strength"] else "", "dim"),
+        *ends,
+    ]
+
+
+def _clock(at: str | None) -> str:
+    """2026-03-01T10:00:00.000Z as 2026-03-01 10:00:00."""
+    return (at or "")[:19].replace("T", " ").ljust(19)
+
+
+class Out:
+    """Standard output: a JSON object a line, or lines for people."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, markup=False, emoji=False) if sys.stdout.isatty() else None
+
+    def json(self, value: Any) -> None:
+        """A JSON object on a line of its own; what JSON does not know is written as its text."""
+        sys.stdout.buffer.write(orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE))
+
+    def line(self, *parts: Part) -> None:
+        """A line of safe text. On a terminal it wraps as the terminal does."""
+        if self._console:
+            self._console.print(Text.assemble(*parts), soft_wrap=True)
+        else:
+            sys.stdout.buffer.write(plain(parts).encode("utf-8", "backslashreplace") + b"\n")
+
+    def flush(self) -> None:
+        """Lets go of what is buffered, so that whoever reads along sees it."""
+        sys.stdout.flush()
+        sys.stdout.buffer.flush()
