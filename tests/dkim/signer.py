@@ -45,16 +45,15 @@ def crlf(raw: bytes) -> bytes:
 
 def parts(raw: bytes) -> tuple[list[bytes], bytes]:
     """The header fields, folds kept, last CRLF off; and the body."""
-    fields: list[bytes] = []
+    fields: list[list[bytes]] = []
     lines = crlf(raw).split(CRLF)
-    for number, line in enumerate(lines):
-        if not line:
-            return fields, CRLF.join(lines[number + 1 :])
+    end = lines.index(b"") if b"" in lines else len(lines)
+    for line in lines[:end]:
         if line[:1] in (b" ", b"\t") and fields:
-            fields[-1] += CRLF + line
+            fields[-1].append(line)
         else:
-            fields.append(line)
-    return fields, b""
+            fields.append([line])
+    return [CRLF.join(field) for field in fields], CRLF.join(lines[end + 1 :])
 
 
 def name_of(field: bytes) -> bytes:
