@@ -57,8 +57,8 @@ def alignment(signer: str, author: str) -> Alignment:
         return "none"
     if one == other:
         return "strict"
-    upper = min(one, other, key=len)
-    return "relaxed" if below(max(one, other, key=len), upper) and not is_public_suffix(upper) else "none"
+    upper, lower = sorted((one, other), key=len)
+    return "relaxed" if below(lower, upper) and not is_public_suffix(upper) else "none"
 
 
 def aligned(signer: str, author: str, mode: Literal["relaxed", "strict"]) -> bool:
