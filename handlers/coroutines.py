@@ -1,8 +1,8 @@
 """Time limits for coroutine functions: one event loop in a thread of its own, and a watch over that.
 
 A coroutine that runs out of time is cancelled, and ignored when it will not have that. One that blocks the loop cannot even be
-cancelled; then the thread is abandoned with all that runs on it, and a new loop goes on: the deliveries that were not late are
-called again there.
+cancelled; then the thread is abandoned with all that runs on it, and a new loop goes on. What stood still beside it until its own
+time was over is as late; what was not late yet is called again there.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class LoopCrew:
         self._limit = limit
         self._size = size
         self._grace = grace
-        self._loop = _new_loop(name)
+        self._loop, self._thread = _new_loop(name, grace)
 
     def run(self, batch: Batch, handle: Handle) -> None:
         """As `timing.Crew.run`, with `await handle(call, facts, raw)`, which has other people's coroutines run by `timed`."""
@@ -64,8 +64,9 @@ class LoopCrew:
         return overran(self._limit) if late and isinstance(word, Said) and word.status == "failed" else word
 
     def close(self) -> None:
-        """The loop and its thread end."""
+        """The loop and its thread end; what still runs there is cancelled, and waited for a little."""
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2 * self._grace)
 
     def _answers(self, shift: "Future[None]", calls: list[Call]) -> bool:
         """Waits until the shift is over; False when its loop does not answer in time."""
@@ -84,7 +85,8 @@ class LoopCrew:
                 call.lane.appendleft(place)
             if call.lane:
                 lanes.appendleft(call.lane)
-        self._loop = _new_loop(self._name)
+        self._loop.call_soon_threadsafe(self._loop.stop)  # should it ever come back
+        self._loop, self._thread = _new_loop(self._name, self._grace)
 
 
 async def _shift(calls: list[Call], lanes: deque[deque[int]], batch: Batch, handle: Handle) -> None:
@@ -108,7 +110,7 @@ async def _work(call: Call, lanes: deque[deque[int]], batch: Batch, handle: Hand
             raise
 
 
-def _new_loop(name: str) -> asyncio.AbstractEventLoop:
+def _new_loop(name: str, grace: float) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
     loop = asyncio.new_event_loop()
 
     def serve() -> None:
@@ -121,7 +123,12 @@ def _new_loop(name: str) -> asyncio.AbstractEventLoop:
                 log.error("%s: a task in the background raised %s, which ends nothing but that task", name, type(error).__name__)
             else:
                 break
+        if left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left, timeout=grace))
         loop.close()
 
-    threading.Thread(target=serve, name=name, daemon=True).start()
-    return loop
+    thread = threading.Thread(target=serve, name=name, daemon=True)
+    thread.start()
+    return loop, thread

@@ -59,7 +59,8 @@ def fault(url: str) -> str | None:
         parts = parse_dsn(url)
     except psycopg2.Error:
         return f"is no PostgreSQL address; {hint}"
-    if any(not port.isdigit() for port in str(parts.get("port", "5432")).split(",")) or "@" in str(parts.get("host", "")):
+    ports = str(parts.get("port", "")).split(",")
+    if any(port and not port.isdigit() for port in ports) or "@" in str(parts.get("host", "")):
         return f"has a port or host that is none; {hint}"
     return None
 

@@ -1,7 +1,8 @@
 """The Maildir handler: the bytes as received, with Return-Path and Delivered-To on top.
 
 A file is named after the delivery, so a repeat writes the same one again. https://cr.yp.to/proto/maildir.html: written in tmp/, made
-durable, then renamed into new/; for a batch all files are written first, and the folder is made durable once.
+durable, then renamed into new/. Of a batch all files are written first, then made durable, which costs the disk less, and the
+folder once.
 """
 
 import os
@@ -53,8 +54,12 @@ class MaildirHandler(Handler):
         self._suspicious = max(0, self._suspicious - 1)
 
     def _prepare(self) -> None:
-        for name in ("tmp", "new", "cur"):
-            (self._path / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [folder for name in ("tmp", "new", "cur") if not (folder := self._path / name).is_dir()]
+        for folder in missing:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if missing:
+            _sync(self._path)
+            _sync(self._path.parent)
 
     def _read(self) -> frozenset[str]:
         """The names, without flags, of what mail readers have taken over into cur/."""
@@ -63,26 +68,23 @@ class MaildirHandler(Handler):
     def _write(self, mail: Mail) -> None:
         handle = os.open(self._temporary(mail.idempotency_key), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with open(handle, "wb") as file:
-            file.write(top(mail) + mail.raw)
-            file.flush()
-            os.fsync(handle)
+            file.write(top(mail))
+            file.write(mail.raw)
 
     def _temporary(self, name: str) -> Path:
         # With our process id, so that a worker which was taken for dead cannot write into the file of its successor.
         return self._path / "tmp" / f"{name}.{os.getpid()}"
 
     def _publish(self, batch: Batch, written: list[tuple[int, str]]) -> None:
-        """Moves what is durable to where readers look, and says the words when that is durable, too."""
+        """Makes the files durable, moves them to where readers look, and says the words when that is durable, too."""
         if not written:
             return
         try:
             for _, name in written:
+                _sync(self._temporary(name))
+            for _, name in written:
                 self._temporary(name).replace(self._path / "new" / name)
-            folder = os.open(self._path / "new", os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _sync(self._path / "new")
         except OSError as error:
             raise self._away(error) from error
         for place, _ in written:
@@ -90,6 +92,14 @@ class MaildirHandler(Handler):
 
     def _away(self, error: OSError) -> Hold:
         return Hold(f"maildir of handler {self.name}", f"{self._path} cannot be written: {error.strerror or error}")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _mails(batch: Batch) -> Iterator[tuple[int, Mail]]:

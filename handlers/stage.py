@@ -61,6 +61,7 @@ class HandlerStage(Stage):
         self._clock = clock
         self._inline_limit = inline_limit
         self._breaker = Breaker(handler.name, handler.pause_after, monotonic)
+        self._unwritten: dict[tuple[str, int, int], Word] = {}
 
     def assigned(self, partitions: frozenset[int]) -> None:
         """See Stage."""
@@ -70,7 +71,34 @@ class HandlerStage(Stage):
         """Calls the handler on all of them; see Stage. When a part goes away, or the breaker trips, in the middle of a batch, what was
         said before is written all the same (see NOT_RUN), and the next call raises Hold."""
         facts = [_routed(record) for record in records]
-        words = self._probed(records, facts) if self._breaker.paused else {}
+        words = self._words(records, facts)
+        at = rfc3339(self._clock())
+        try:
+            results = [self._result(record, facts[place], words.get(place, NOT_RUN), at) for place, record in enumerate(records)]
+        except Hold:
+            # An answer could not be put into the archive. The handler is not to be called again each time that this is tried.
+            self._unwritten = {_at(records[place]): word for place, word in words.items()}
+            raise
+        self._unwritten = {}
+        return results
+
+    def failed(self, record: Record, failure: Failure) -> list[Draft]:
+        """See Stage."""
+        try:
+            facts = facts_of(record)
+        except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
+            facts = Facts(foreign_envelope(record.value, record.time, HeadReader()))
+        detail = failure.detail or (in_words(failure.error) if failure.error else "")
+        said = Said("failed", _REASONS[failure.kind], detail, error=failure.error)
+        return self._ended(record, facts, said, rfc3339(self._clock()), failure.attempts)
+
+    def _words(self, records: Sequence[Record], facts: Sequence[Facts]) -> dict[int, Word]:
+        """The words that there are, by place; at least one. Raises Hold."""
+        words = {place: self._unwritten[_at(record)] for place, record in enumerate(records) if _at(record) in self._unwritten}
+        if self._breaker.paused and not words:
+            words = self._probed(records, facts)
+        if self._breaker.paused:
+            return words
 
         def judge(place: int, word: Word) -> bool:
             return self._breaker.hears(word, sender_of(facts[place]))
@@ -82,19 +110,7 @@ class HandlerStage(Stage):
         except Hold:
             if not words and not batch.words:
                 raise
-        words |= batch.words
-        at = rfc3339(self._clock())
-        return [self._result(record, facts[place], words.get(place, NOT_RUN), at) for place, record in enumerate(records)]
-
-    def failed(self, record: Record, failure: Failure) -> list[Draft]:
-        """See Stage."""
-        try:
-            facts = facts_of(record)
-        except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
-            facts = Facts(foreign_envelope(record.value, record.time, HeadReader()))
-        detail = failure.detail or (in_words(failure.error) if failure.error else "")
-        said = Said("failed", _REASONS[failure.kind], detail, error=failure.error)
-        return self._ended(record, facts, said, rfc3339(self._clock()), failure.attempts)
+        return words | batch.words
 
     def _probed(self, records: Sequence[Record], facts: Sequence[Facts]) -> dict[int, Word]:
         """While the handler pauses: tries one delivery when that is due, and returns its word when it ends the pause. Raises Hold."""
@@ -161,6 +177,10 @@ class HandlerStage(Stage):
         self._oopses.record(
             outcome.oops_id, mail_id=mail_id, delivery_id=outcome.delivery_id, where=f"handler {name}", error=said.error, detail=detail
         )
+
+
+def _at(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
 
 
 def _routed(record: Record) -> Facts:

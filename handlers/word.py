@@ -33,11 +33,11 @@ class Said:
     def encode(self) -> bytes:
         """The word as JSON."""
         reply = self.reply and {
-            "text": fingerprint.plain(self.reply.text, len(self.reply.text)),
-            "subject": self.reply.subject,
-            "html": self.reply.html,
-            "headers": dict(self.reply.headers),
-            "attachments": [[a.filename, a.content.hex(), a.media_type] for a in self.reply.attachments],
+            "text": _whole(self.reply.text),
+            "subject": _whole(self.reply.subject),
+            "html": _whole(self.reply.html),
+            "headers": {_whole(name): _whole(value) for name, value in self.reply.headers.items()},
+            "attachments": [[_whole(a.filename), a.content.hex(), _whole(a.media_type)] for a in self.reply.attachments],
         }
         document = {"version": WORD_VERSION, "status": self.status, "reason": self.reason, "detail": self.detail}
         return orjson.dumps(document | {"fingerprint": self.fingerprint, "reply": reply})
@@ -62,6 +62,10 @@ class Said:
             document["fingerprint"],
             Reply(**reply) if reply else None,
         )
+
+
+def _whole(text: str | None) -> str | None:
+    return None if text is None else fingerprint.plain(text, len(text))
 
 
 Word = Said | Again
