@@ -130,7 +130,7 @@ class Consumer(ABC):
 
     @abstractmethod
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
-        """No more records from these until `resume`; the group's position and ownership stay."""
+        """No more records from these until `resume`, or until the partition is given up; the group's position and ownership stay."""
 
     @abstractmethod
     def resume(self, partitions: Iterable[TopicPartition]) -> None:

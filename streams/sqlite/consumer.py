@@ -42,7 +42,7 @@ class SqliteConsumer(Consumer):
     # Reading
 
     def poll(self, limit: int, timeout: float) -> Batch:
-        """See `Consumer.poll`. A batch also ends with the record that reaches 16 MiB of values."""
+        """See `Consumer.poll`. A batch also ends with the record that reaches 8 MiB of values."""
         deadline = monotonic() + timeout
         while True:
             self._bell.clear()
@@ -124,7 +124,8 @@ class SqliteConsumer(Consumer):
     def commit(
         self, outputs: Sequence[Draft], positions: Mapping[TopicPartition, int], notes: Mapping[TopicPartition, str] | None = None
     ) -> "Future[None]":
-        """See `Consumer.commit`. Raises ValueError for a note where no position is given."""
+        """See `Consumer.commit`. What is called when the future is done runs in the writer's thread, so it must not wait for the log.
+        Raises ValueError for a note where no position is given."""
         beside = notes or {}
         if not beside.keys() <= positions.keys():
             raise ValueError("notes are written beside positions; note() is for those where the position stays")

@@ -114,6 +114,8 @@ class SqliteLog(Log):
 
     def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         """See `Log.append`."""
+        if not drafts:
+            return []
         rows = self._shared.rows_of(drafts)
         written = self._shared.writer.call(rows=rows)
         return [

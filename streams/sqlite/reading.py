@@ -12,7 +12,7 @@ from streams.sqlite.border import border
 from streams.sqlite.rows import MAX_OFFSET, SELECTED, Stored, Topic, ranges
 
 PAGE_ROWS = 256
-PAGE_BYTES = 16 << 20
+PAGE_BYTES = 8 << 20
 """A page ends with the record that reaches this many bytes, so that memory stays flat where values are large."""
 
 

@@ -1,15 +1,17 @@
 """The file: its tables, how it is created, and the check that it is ours.
 
 A new file is built under another name and moved into place, so a crash leaves either none or a whole one, and two programs
-that start at once agree on one log id.
+that start at once agree on one log id. It holds people's mails, so its owner alone may read it; who shares it changes the mode of the
+file and its lock file.
 """
 
 import os
 import sqlite3
+import stat
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 from urllib.parse import quote
@@ -124,12 +126,30 @@ def wal_path(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
+def open_lock(path: Path) -> int:
+    """A descriptor of the lock file, which is created if it is not there, for the same users as the log. Raises OSError."""
+    beside = lock_path(path)
+    try:
+        return os.open(beside, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if path.exists():
+        like = path.stat()
+        os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+        with suppress(PermissionError):  # only root may give a file away, and only root need
+            os.fchown(descriptor, like.st_uid, like.st_gid)
+    return descriptor
+
+
 @contextmanager
 def _creating(path: Path) -> Iterator[None]:
     """Alone among the programs that would create this log now."""
-    with lock_path(path).open("ab") as lock:
+    lock = open_lock(path)
+    try:
         flock(lock, LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def _create(path: Path) -> None:
@@ -138,6 +158,7 @@ def _create(path: Path) -> None:
         raise Fatal(f"{wal_path(path)} stands there without {path.name}: move it back to its log, or delete it")
     new = path.with_name(f"{path.name}.new-{uuid.uuid4().hex}")
     try:
+        new.touch(0o600, exist_ok=False)
         with closing(sqlite3.connect(new, isolation_level=None)) as connection:
             # application_id and user_version must stand in the main file before it becomes a WAL database: _check reads only that.
             connection.executescript(f"PRAGMA page_size = {PAGE_SIZE}; BEGIN; {TABLES}")
@@ -160,6 +181,8 @@ def _create(path: Path) -> None:
 def _check(path: Path) -> None:
     """Reads the two marks without a lock, a journal or any other trace. Not with open(): closing a file drops all POSIX locks that
     this process holds on it, those of SQLite's other connections included (https://www.sqlite.org/howtocorrupt.html, 2.2)."""
+    if path.is_dir():
+        raise Fatal(f"{path} is a folder; log.url must name a file")
     if path.is_file() and path.stat().st_size == 0:
         raise NotOurLog(f"{path} is an empty file; delete it to start a new log")
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:

@@ -34,6 +34,9 @@ LARGEST_WAL = 128 << 20
 """Bytes of write-ahead log. SQLite moves it into the main file at every commit that finds it longer than `schema.CHECKPOINT_PAGES`, and
 begins it anew when no reader looks at it. Where readers that take turns have kept it from that for so long, we wait for them."""
 
+TRIM_PATIENCE_MS = 500
+"""How long. Ours look for some milliseconds at a time; for a foreign one that looks for minutes (a backup) the log goes on growing."""
+
 
 class Written(NamedTuple):
     """What became of a job: what its step returned, and where its rows went."""
@@ -69,9 +72,10 @@ class Writer:
         self._patience = patience
         with border(path):
             self._connection = schema.connect(path, write=True)
-            self._lock = os.open(schema.lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self.log_id = schema.log_id(self._connection)
+            self.log_id = schema.log_id(self._connection)
+            self._lock = schema.open_lock(path)
         self._wal = schema.wal_path(path)
+        self._trim_at = LARGEST_WAL
         self._heads = Heads()
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open = True
@@ -186,5 +190,10 @@ class Writer:
 
     def _trim(self) -> None:
         with suppress(sqlite3.Error, OSError):
-            if self._wal.stat().st_size > LARGEST_WAL:
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            size = self._wal.stat().st_size
+            if size < self._trim_at:
+                return
+            self._connection.execute(f"PRAGMA busy_timeout = {TRIM_PATIENCE_MS}")
+            (blocked, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._connection.execute(f"PRAGMA busy_timeout = {schema.PATIENCE_MS}")
+            self._trim_at = size + LARGEST_WAL if blocked else LARGEST_WAL
