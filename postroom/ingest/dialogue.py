@@ -43,6 +43,7 @@ class Dialogue(SMTP):
         self._sender: str | None = None
         self._recipients: list[str] = []
         self._mistakes = 0
+        self._unsaid: list[str] = []
         self._ending = False
         self._commands: dict[str, Callable[[str], Awaitable[str]]] = {
             **({"LHLO": self._hello} if lmtp else {"EHLO": self._hello, "HELO": self._helo}),
@@ -106,12 +107,20 @@ class Dialogue(SMTP):
     async def _talk(self) -> None:
         if len(self._desk.open) > self._limits.connections:
             raise HangUp(BUSY)
-        await self.push(f"220 {self.hostname} {'LMTP' if self._lmtp else 'ESMTP'} postroom")
+        await self._say(f"220 {self.hostname} {'LMTP' if self._lmtp else 'ESMTP'} postroom")
         while True:
             line = await self._next_line()
             verb, _, argument = line.partition(" ")
             command = self._commands.get(verb.upper())
-            await self.push(await command(argument.strip()) if command else self._unknown())
+            await self._say(await command(argument.strip()) if command else self._unknown())
+
+    async def _say(self, answer: str, *, now: bool = False) -> None:
+        """Answers; at once, or together with the next answers when the client has sent commands ahead (RFC 2920 section 3.2)."""
+        self._unsaid.append(answer)
+        if now or not self._wire.more:
+            said = "\r\n".join(self._unsaid)
+            self._unsaid.clear()
+            await self.push(said)
 
     async def _next_line(self) -> str:
         """The next command. Raises HangUp."""
@@ -129,7 +138,7 @@ class Dialogue(SMTP):
         4.2.2.13). What the client still sends is not looked at."""
         if end.answer is None:
             return
-        await self.push(end.answer)
+        await self._say(end.answer, now=True)
         if not end.agreed:
             with suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(_LINGER):
@@ -210,7 +219,7 @@ class Dialogue(SMTP):
             return "503 5.5.1 send MAIL and RCPT first"
         sender, recipients = self._sender, self._recipients
         self._forget()
-        await self.push("354 go ahead; end with CR LF . CR LF")
+        await self._say("354 go ahead; end with CR LF . CR LF", now=True)
         try:
             raw = await self._wire.mail()
             answer = _answer(await self._desk.appender.submit(raw, sender, recipients, self._via))

@@ -46,6 +46,11 @@ class Wire:
         self._held = 0  # octets of the mail that is being received or stored
         self.waiting = False
 
+    @property
+    def more(self) -> bool:
+        """The client has sent another command ahead."""
+        return b"\n" in self._ahead
+
     async def line(self) -> str:
         """The next command without its line end; octets that are no UTF-8 as surrogate escapes. Raises HangUp."""
         while (end := self._ahead.find(b"\n")) < 0:
