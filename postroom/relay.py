@@ -37,14 +37,14 @@ class Relay:
     authorities. Raises ValueError naming the setting at fault."""
 
     def __init__(self, url: str, *, user: str | None = None, password: str | None = None, tls: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
         try:
-            self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+            parts = urlsplit(url)
+            self._scheme, self._host = parts.scheme, parts.hostname or ""
+            self._port = parts.port or _PORTS[self._scheme]
         except (ValueError, KeyError):
             self._host = ""
-        if not self._host:
+        if not self._host or self._scheme not in _PORTS:
             raise ValueError(f"replies.smtp: must be {', '.join(f'{scheme}://host' for scheme in _PORTS)}, or the same with :port")
-        self._scheme = parts.scheme
         self._user = user or unquote(parts.username or "")
         self._password = password or unquote(parts.password or "")
         if self._user and self._scheme == "smtp" and not _is_loopback(self._host):

@@ -1,18 +1,16 @@
 """Attaching the original, whatever it is."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.corpora import CorpusMail, corpus
 from tests.replies.cases import MAIL, facts
 from tests.replies.parse import first_text, last_part, must_be_valid
 from topology.replies import compose
 from topology.replies.attach import QUOTED, Original, attached, travelling
 
 FAILED = facts()
-ORIGINALS = sorted((Path(__file__).parent / "originals").glob("*.eml"))
 
 
 def _mail(original: bytes | None, *, limit: int = QUOTED, size: int | None = None, eight_bit: bool = True) -> bytes:
@@ -64,13 +62,12 @@ def test_any_bytes_give_a_valid_mail_from_which_they_can_be_had_back(original: b
         _holds(data, limit, eight_bit=eight_bit)
 
 
-@pytest.mark.parametrize("path", ORIGINALS, ids=lambda path: path.stem)
-def test_broken_mails_of_other_projects_travel(path: Path) -> None:
+@pytest.mark.parametrize("mail", corpus("malformed"), ids=lambda mail: mail.file.stem)
+def test_broken_mails_of_other_projects_travel(mail: CorpusMail) -> None:
     """As they are, and cut within."""
-    original = path.read_bytes()
     for limit in (QUOTED, 512, 100):
-        _holds(original, limit)
-        _holds(original, limit, eight_bit=False)
+        _holds(mail.raw, limit)
+        _holds(mail.raw, limit, eight_bit=False)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,10 @@ def field(name: str, value: str) -> bytes:
     for an encoded word, and words too long to fold."""
     value = one_line(value, 4000)
     if value.isascii() and "=?" not in value:
-        lines = wrap(f"{name}: {value}", _FIELD_WIDTH, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
+        line = f"{name}: {value}"
+        if len(line) <= _FIELD_WIDTH:
+            return line.encode("ascii") + b"\r\n"
+        lines = wrap(line, _FIELD_WIDTH, subsequent_indent=" ", break_long_words=False, break_on_hyphens=False)
         if all(len(line) <= MAX_LINE for line in lines):
             return "\r\n".join(lines).encode("ascii") + b"\r\n"
     return name.encode("ascii") + b": " + b"\r\n ".join(_encoded_words(value)) + b"\r\n"
