@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.openpgp.conftest import CASES, KEYS, keyring
+from tests.openpgp.conftest import CASES, KEYS, keyring, need_gpg
 from topology.facts import to_ms
 from topology.openpgp import Keyring, Signature, may_be_signed, signed_text, verify
 
@@ -43,6 +43,8 @@ def _seen(signature: Signature, expected: dict[str, Any]) -> dict[str, Any]:
 def test_the_case_gives_its_fact(name: str) -> None:
     """Verdict, key, engine, time and range are those of the case; a refusal says why, and nothing of it is longer than evidence may be."""
     raw, case = _read(name)
+    if any(signature.get("engine") == "gnupg" for signature in case.get("signature", [])):
+        need_gpg()
     found = verify(raw, to_ms(case["received_at"]), _held(tuple(case["without"])))
     if "signature" not in case:
         assert found is None

@@ -4,7 +4,7 @@
 `may_be_signed` is the cheap question before it, `signed_text` what handlers read after it, `Keyring` the public keys.
 
 A mail's way through the files: find (where it is signed, on mime and clear), forms (the bytes to try), packets (what the signature
-says of itself, on armor), verify (who is asked, and what follows), sequoia and gnupg (the engines), lifetime (what a key's
+says of itself, on armor), verification (who is asked, and what follows), sequoia and gnupg (the engines), lifetime (what a key's
 certificate says against it), text.
 """
 
@@ -12,7 +12,7 @@ from topology.openpgp.find import may_be_signed
 from topology.openpgp.keyring import Keyring, KeyringError
 from topology.openpgp.result import FAULTS, MAX_SIGNATURES, Engine, Form, Signature, SignedRange, Verdict, Verification
 from topology.openpgp.text import signed_text
-from topology.openpgp.verify import verify
+from topology.openpgp.verification import verify
 
 __all__ = [
     "FAULTS",

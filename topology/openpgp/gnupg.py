@@ -4,6 +4,7 @@ One home of our own, which no other program uses; nothing is fetched, no trust i
 imported when they are first asked about.
 """
 
+import logging
 import os
 import tempfile
 import threading
@@ -16,12 +17,16 @@ import gnupg
 
 from topology.openpgp.sequoia import Certificate
 
+# It logs each refused signature without saying of which mail; what matters is raised or answered here.
+logging.getLogger("gnupg").setLevel(logging.CRITICAL)
+
 TIMEOUT = 10.0
 """Seconds after which a gpg process is killed. It takes 10 ms for 4 KB, and a third of a second for 10 MiB."""
 
 # GnuPG judges SHA-1 without being told to. MD5 stays refused, here as in packets.HASHES.
 _OPTIONS = [
     "--no-options",
+    "--no-autostart",  # an agent keeps secrets, and here are none
     "--no-auto-key-retrieve",
     "--no-auto-key-locate",
     "--disable-dirmngr",

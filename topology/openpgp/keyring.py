@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from topology.openpgp import lifetime, sequoia
 from topology.openpgp.gnupg import GnupgHome
@@ -24,10 +24,18 @@ class KeyringError(Exception):
     """A key file, or the folder, cannot be used. The text names it and says what to do."""
 
 
+class _Held(NamedTuple):
+    """One state of the keyring. keys: by fingerprint and by key id."""
+
+    keys: dict[str, tuple[Key, ...]]
+    fingerprints: frozenset[str]
+    gnupg: GnupgHome
+
+
 class Keyring:
     """Certificates, each parsed once. Built by `load` or `of`.
 
-    Safe to read from several threads; `reload` swaps everything in one step, so a verification sees the old keys or the new.
+    Safe to read from several threads: `reload` swaps everything in one step.
     """
 
     def __init__(self, gnupg_parent: Path | None = None) -> None:
@@ -73,21 +81,21 @@ class Keyring:
 
     def fingerprints(self) -> frozenset[str]:
         """The fingerprints of all certificates (of their primary keys), upper-case hex."""
-        return self._fingerprints
+        return self._held.fingerprints
 
     def find(self, name: str) -> tuple[str, ...]:
         """The fingerprints of the certificates that hold a key of that fingerprint or 64-bit key id, primary key or subkey; hex in
         any case. Several only where certificates share a key, or two key ids collide."""
-        return tuple(key.certificate.fingerprint for key in self._keys.get(name.upper(), ()))
+        return tuple(key.certificate.fingerprint for key in self._held.keys.get(name.upper(), ()))
 
     def named(self, issuer: str | None, issuer_id: str | None) -> tuple[Key, ...]:
         """The keys that a signature names: by its fingerprint, and by the key id only where it gives no fingerprint."""
-        return self._keys.get(issuer or issuer_id or "", ())
+        return self._held.keys.get(issuer or issuer_id or "", ())
 
     @property
     def gnupg(self) -> GnupgHome:
         """The GnuPG home for these keys; nothing is done before it is asked."""
-        return self._gnupg
+        return self._held.gnupg
 
     def _hold(self, certificates: dict[str, Certificate]) -> None:
         keys: dict[str, tuple[Key, ...]] = {}
@@ -95,9 +103,7 @@ class Keyring:
             for key in lifetime.keys(certificates[fingerprint]):
                 for name in (key.packet.fingerprint, key.packet.key_id):
                     keys[name] = (*keys.get(name, ()), key)
-        self._keys = keys
-        self._fingerprints = frozenset(certificates)
-        self._gnupg = GnupgHome(self._gnupg_parent)
+        self._held = _Held(keys, frozenset(certificates), GnupgHome(self._gnupg_parent))
 
 
 def _snapshot(folder: Path) -> _Snapshot:

@@ -3,7 +3,7 @@
 Sequoia judges a certificate as of the signature's own time: a key that expired later, or was later revoked as superseded or retired,
 still counts; one that was revoked as compromised does not. It compares two things with the clock all the same, which pysequoia does
 not let us set: whether the signature has expired, and whether it lies more than 30 minutes ahead. Signatures for which that could
-matter are GnuPG's (`verify`), so that judging again next year gives the same.
+matter are GnuPG's (verification.py), so that judging again next year gives the same.
 """
 
 from collections.abc import Iterator, Sequence
