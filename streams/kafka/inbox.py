@@ -1,0 +1,112 @@
+"""What the client handed over and nobody asked for yet, partition by partition.
+
+The client brings a partition's records in blocks of a megabyte. Taking them from here in turn gives every partition its share of each
+batch, so that one that is far behind does not keep the others waiting.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+from confluent_kafka import KafkaError, Message
+
+from streams.kafka.messages import is_carried, record
+from streams.log import Batch
+from streams.record import Record, TopicPartition
+
+AHEAD = 2_000
+"""Messages that are taken from the client beyond a batch. It holds many more, in its own memory."""
+
+
+class Inbox:
+    """The partitions that are read. paused: those of which nothing is handed out."""
+
+    def __init__(self) -> None:
+        self.paused: set[TopicPartition] = set()
+        self._next: dict[TopicPartition, int] = {}
+        self._queues: dict[TopicPartition, deque[Message]] = {}
+        self._turn = 0
+
+    def __contains__(self, at: TopicPartition) -> bool:
+        return at in self._next
+
+    def next(self, at: TopicPartition) -> int | None:
+        """The offset to be handed out next; None for a partition that is not read."""
+        return self._next.get(at)
+
+    def partitions(self, numbers: Iterable[int]) -> list[TopicPartition]:
+        """Those that are read, of these numbers."""
+        wanted = frozenset(numbers)
+        return [at for at in self._next if at.partition in wanted]
+
+    def start(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Partitions are read from here on."""
+        self._next.update(offsets)
+        self._queues.update({at: deque() for at in offsets})
+
+    def drop(self, partitions: Iterable[TopicPartition]) -> None:
+        """Partitions are read no more, and no longer paused either."""
+        for at in partitions:
+            del self._next[at]
+            del self._queues[at]
+            self.paused.discard(at)
+
+    def room(self, limit: int) -> int:
+        """How many messages more to take from the client for a batch of that limit, and for what follows; 1 at least, because the
+        client is to be called in any case."""
+        ready = sum(len(queue) for at, queue in self._queues.items() if at not in self.paused)
+        return max(1, max(limit, AHEAD) - ready)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to hand out."""
+        return not any(queue for at, queue in self._queues.items() if at not in self.paused)
+
+    def put(self, messages: Iterable[Message]) -> list[tuple[TopicPartition, KafkaError]]:
+        """Takes messages in; those of partitions that were given up meanwhile are dropped. Returns the errors among them."""
+        errors: list[tuple[TopicPartition, KafkaError]] = []
+        for message in messages:
+            at = TopicPartition(message.topic(), message.partition())  # type: ignore[arg-type]  # None only beside an error of no partition
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                errors.append((at, error))
+            elif (queue := self._queues.get(at)) is not None:
+                queue.append(message)
+        return errors
+
+    def take(self, limit: int) -> Batch:
+        """A batch. Every partition that has messages gets an equal part, and what one leaves goes to the next; where the limit is
+        smaller than their number, they take turns."""
+        filled = [at for at, queue in self._queues.items() if queue and at not in self.paused]
+        start = self._turn % len(filled) if filled else 0
+        self._turn += 1
+        records: list[Record] = []
+        positions: dict[TopicPartition, int] = {}
+        left = limit
+        for taken, at in enumerate(filled[start:] + filled[:start]):
+            share = -(-left // (len(filled) - taken))
+            if share <= 0:
+                break
+            before = self._next[at]
+            left -= self._hand_out(at, share, records)
+            if self._next[at] != before:
+                positions[at] = self._next[at]
+        return Batch(records, positions)
+
+    def _hand_out(self, at: TopicPartition, share: int, records: list[Record]) -> int:
+        """Moves up to so many messages of a partition on; returns how many. Carried records are passed over, and at the end of the
+        partition so is what transactions leave between records."""
+        queue = self._queues[at]
+        count = min(share, len(queue))
+        position = self._next[at]
+        for _ in range(count):
+            message = queue.popleft()
+            offset = message.offset()
+            assert offset is not None
+            if message.error() is not None:
+                position = max(position, offset)
+                continue
+            position = offset + 1
+            if not is_carried(message):
+                records.append(record(message))
+        self._next[at] = position
+        return count

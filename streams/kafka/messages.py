@@ -1,0 +1,75 @@
+"""Our records as the client's messages, and back."""
+
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer
+
+from streams.record import CARRIED, Draft, Headers, Record
+
+DIGEST = "pr_digest"
+"""The Kafka header behind `Draft.digest`. What a foreign producer puts there is its own claim."""
+
+_NOBODY = -1
+"""PARTITION_UA: the partitioner chooses."""
+
+
+def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | None, Message], None] | None = None) -> None:
+    """Hands a draft to a producer, which sends it in the background. report: called by the producer's `poll` with what became of it.
+    Waits while the producer's queue is full. Raises KafkaException for what the client itself sees to be wrong."""
+    headers: list[tuple[str, str | bytes | None]] = list(draft.headers)
+    if draft.carried:
+        headers.append((CARRIED, b"1"))
+    if draft.digest is not None:
+        headers.append((DIGEST, draft.digest))
+    partition = _NOBODY if draft.partition is None else draft.partition
+    while True:
+        try:
+            producer.produce(draft.topic, draft.value, draft.key, partition, on_delivery=report, headers=headers)
+        except BufferError:
+            producer.poll(0.05)
+        else:
+            return
+
+
+def record(message: Message) -> Record:
+    """The record of a message that carries no error. A foreign one without key, value or header values reads as None, b"" and b""."""
+    read: Any = message  # The client's types allow None for what only a message with an error lacks.
+    kind, time = message.timestamp()
+    headers = read.headers()
+    carried, digest, ours = _headers(headers) if headers else _NO_HEADERS
+    value = message.value() or b""
+    return Record(read.topic(), read.partition(), read.offset(), time if kind else 0, message.key(), value, ours, carried, digest)
+
+
+def is_carried(message: Message) -> bool:
+    """Whether the next step of the record was written along with it."""
+    headers: Any = message.headers()
+    return bool(headers) and (CARRIED, b"1") in headers
+
+
+_NO_HEADERS: tuple[bool, bytes | None, Headers] = (False, None, ())
+
+
+def _headers(headers: list[tuple[str, bytes | None]]) -> tuple[bool, bytes | None, Headers]:
+    """Takes what the engine keeps out of a message's headers: carried, digest, and the rest."""
+    carried, digest = False, None
+    ours: list[tuple[str, bytes]] = []
+    for name, value in headers:
+        if name == CARRIED:
+            carried = value == b"1"
+        elif name == DIGEST:
+            digest = value
+        else:
+            ours.append((name, b"" if value is None else value))
+    return carried, digest, tuple(ours)
+
+
+def take(consumer: Consumer, limit: int, timeout: float) -> list[Message]:
+    """Up to `limit` messages, as soon as there is one: `consume` alone would wait for all of them until its time is up."""
+    messages = consumer.consume(limit, 0)
+    if not messages and timeout > 0:
+        first = consumer.poll(timeout)
+        if first is not None:
+            return [first, *consumer.consume(limit - 1, 0)] if limit > 1 else [first]
+    return messages

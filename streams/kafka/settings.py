@@ -1,0 +1,53 @@
+"""What librdkafka's clients are told: the settings that the contract rests on, and ours by default."""
+
+from collections.abc import Mapping
+
+CALL_SECONDS = 5.0
+"""How long one question to the brokers may take before they count as away."""
+
+TRANSACTION_MS = 10_000
+"""After so long the broker ends a transaction whose owner died and never came back; readers stand before it meanwhile."""
+
+FIXED: Mapping[str, str] = {
+    "isolation.level": "read_committed",
+    "enable.auto.commit": "false",
+    "enable.auto.offset.store": "false",
+    "enable.partition.eof": "true",
+    "auto.offset.reset": "error",
+    "partition.assignment.strategy": "cooperative-sticky",
+    "allow.auto.create.topics": "false",
+    "enable.idempotence": "true",
+    "acks": "all",
+    "partitioner": "murmur2_random",
+}
+"""Settings that the contract rests on. A user who sets another value is told so."""
+
+OURS = (
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "group.id",
+    "transactional.id",
+    "request.required.acks",
+    "logger",
+    "error_cb",
+    "on_delivery",
+)
+"""Settings that we choose for each client."""
+
+CONSUMER: Mapping[str, str | int] = {
+    # A worker that was killed holds its partitions for a session. The broker takes 6 s or more.
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 1_000,
+    # Half of librdkafka's memory for what is read ahead, of which each role has its own.
+    "queued.max.messages.kbytes": 32_768,
+    # How soon a full read-ahead queue is looked at again; librdkafka's default of 1 s would halve the rate.
+    "fetch.queue.backoff.ms": 20,
+    # How long the broker holds a fetch that finds nothing; the end of a partition is told after it.
+    "fetch.wait.max.ms": 200,
+}
+PRODUCER: Mapping[str, str | int] = {
+    # The broker decides what is too large for a topic; this bounds memory alone.
+    "message.max.bytes": 64 * 1024 * 1024,
+    "delivery.timeout.ms": TRANSACTION_MS,
+    "linger.ms": 0,
+}
