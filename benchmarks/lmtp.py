@@ -1,11 +1,11 @@
 """Mails accepted and durable over LMTP a second, beside aiosmtpd that does nothing with them, in the same run.
 
-    python -m benchmarks.lmtp [--seconds 5] [--connections 8 32] [--pipelined] [--mailman PYTHON]
+    python -m benchmarks.lmtp [--seconds 5] [--connections 8 32] [--pipelined] [--mailman FOLDER]
 
 A mail has 4 KB, unlike any other, and one recipient. Server and client are a process each; the client's connections take turns in one
 event loop, so on two cores it is about as busy as the server. The bound is aiosmtpd's own LMTP class with a handler that says 250 and
-drops the mail: nothing is parsed, and nothing touches a disk. --mailman: a Python with GNU Mailman 3 in it, whose LMTP runner then
-takes the same mails (to a list of its own, into its queue directory); what its other runners would do is not in the figure.
+drops the mail: nothing is parsed, and nothing touches a disk. --mailman: a virtual environment with GNU Mailman 3 in it, whose LMTP
+runner then takes the same mails, for a list of its own, into its queue directory; what its other runners would do is not in the figure.
 """
 
 import argparse
@@ -16,8 +16,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from benchmarks import mailman
 
 _BODY = b"The quick brown fox jumps over the lazy dog, and the mail goes on. %08d\r\n" * 52
 _MAIL = b"Message-ID: <%d.%d@example.org>\r\nFrom: Ann <ann@example.org>\r\nTo: %b\r\nSubject: a mail\r\n\r\n%b"
@@ -144,16 +147,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--connections", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--pipelined", action="store_true")
+    parser.add_argument("--mailman", type=Path, metavar="FOLDER")
     options = parser.parse_args(arguments)
     if options.serve:
         name, folder = options.serve
         SERVERS[name](folder)
         return
+    peers = {name: partial(serving, name) for name in SERVERS}
+    if options.mailman:
+        peers["mailman"] = partial(mailman.serving, options.mailman.resolve())
     for connections in options.connections:
-        for name in SERVERS:
-            with serving(name) as address:
-                asyncio.run(rate(address, b"bugs@example.org", connections, 0.5, options.pipelined))  # to warm up
-                found = asyncio.run(rate(address, b"bugs@example.org", connections, options.seconds, options.pipelined))
+        for name, opened in peers.items():
+            with opened() as address:
+                asyncio.run(rate(address, mailman.RECIPIENT, connections, 0.5, options.pipelined))  # to warm up
+                found = asyncio.run(rate(address, mailman.RECIPIENT, connections, options.seconds, options.pipelined))
             print(f"{name:10} {connections:3} connections {found:8.0f} mails/s", flush=True)
 
 
