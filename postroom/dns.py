@@ -18,9 +18,9 @@ from streams.faults import Hold
 from topology.answers import Answer
 
 TRY = 1.5  # seconds that one name server is waited for, before the question goes out again
-ALL_TRIES = 5.0  # seconds for all names of a batch, as they are asked side by side
+ALL_TRIES = 5.0  # seconds in which a name is asked for again and again, for all names of a batch together
 PROBE = 2.0  # seconds in which a name server that is there at all says something
-SIDE_BY_SIDE = 100  # look-ups under way at once; each holds a socket
+SIDE_BY_SIDE = 300  # look-ups under way at once; each holds a socket
 MAX_CACHED = 20_000  # names; about 20 MB at the most
 # Bounds, in seconds, on how long an answer is kept, whatever its TTL: a revoked key is noticed within an hour, and a name
 # that cannot be looked up costs its 5 seconds once a minute.
@@ -44,9 +44,10 @@ class DnsResolver:
         self._lock = threading.Lock()
 
     def txt(self, names: Collection[str]) -> Mapping[str, Answer]:
-        """The TXT records at each of these names (A-labels, no dot at the end), asked side by side; blocks for at most the
-        lifetime and PROBE together. A name that no server could tell, after its tries, is a `temperror`, and stays so for KEEP_ERROR
-        seconds. Raises Hold when none could be told and no name server says anything at all. Not to be called from a coroutine."""
+        """The TXT records at each of these names (A-labels, no dot at the end), asked side by side. Blocks for at most the lifetime,
+        and by one TRY longer for every SIDE_BY_SIDE names, so that many dead names leave no time for a good one out. A name that no
+        server could tell, after its tries, is a `temperror`, and stays so for KEEP_ERROR seconds. Raises Hold when none could be
+        told and no name server says anything at all. Not to be called from a coroutine."""
         now = self._clock()
         with self._lock:
             known = {name: kept[1] for name in names if (kept := self._cache.get(name)) and kept[0] > now}
@@ -73,7 +74,7 @@ class DnsResolver:
 
         async def one(name: str) -> tuple[Answer, bool]:
             async with free:
-                return await _look_up(resolver, name, deadline)
+                return await _look_up(resolver, name, max(deadline - time.monotonic(), resolver.timeout))
 
         told = await asyncio.gather(*map(one, names))
         if not any(spoke for _, spoke in told) and not await _speaks(resolver):
@@ -89,18 +90,15 @@ class DnsResolver:
         if self._nameservers:
             resolver.port = self._port
             resolver.nameservers = list(self._nameservers)
-        resolver.timeout = TRY
+        resolver.timeout = min(TRY, self._lifetime)
         resolver.use_edns(0, 0, 1232)  # a key of 2,048 bits does not fit into the 512 octets that go without
         return resolver
 
 
-async def _look_up(resolver: dns.asyncresolver.Resolver, name: str, deadline: float) -> tuple[Answer, bool]:
+async def _look_up(resolver: dns.asyncresolver.Resolver, name: str, lifetime: float) -> tuple[Answer, bool]:
     """The answer, and whether a name server said anything."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        return Answer("temperror", ttl=0, why="no time was left to ask"), False
     try:
-        found = await resolver.resolve(dns.name.from_text(name), "TXT", raise_on_no_answer=False, lifetime=left)
+        found = await resolver.resolve(dns.name.from_text(name), "TXT", raise_on_no_answer=False, lifetime=lifetime)
     except dns.resolver.NXDOMAIN as error:
         return Answer("none", ttl=min(map(_ttl, error.kwargs["responses"].values()), default=KEEP_UNSTATED)), True
     except (dns.resolver.NoNameservers, dns.resolver.LifetimeTimeout) as error:
