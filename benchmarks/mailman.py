@@ -34,9 +34,15 @@ def serving(installed: Path) -> Iterator[str]:
         settings = folder / "mailman.cfg"
         settings.write_text(_SETTINGS.format(folder=folder, bin=installed / "bin", port=port))
         environment = {**os.environ, "MAILMAN_CONFIG_FILE": str(settings)}
-        create = [installed / "bin" / "mailman", *(["--run-as-root"] if os.geteuid() == 0 else []), "create", "-d", RECIPIENT.decode()]
+        create: list[str | Path] = [
+            installed / "bin" / "mailman",
+            *(["--run-as-root"] if os.geteuid() == 0 else []),
+            "create",
+            "-d",
+            RECIPIENT.decode(),
+        ]
         subprocess.run(create, env=environment, check=True, capture_output=True)
-        runner = [installed / "bin" / "runner", "--runner=lmtp:0:1", "-C", settings]
+        runner: list[str | Path] = [installed / "bin" / "runner", "--runner=lmtp:0:1", "-C", settings]
         with subprocess.Popen(runner, env=environment, stderr=subprocess.DEVNULL) as process:
             try:
                 _wait_for(port, process)

@@ -182,8 +182,7 @@ class Dialogue(SMTP):
                 return refusal
         try:
             self._desk.room.check()
-        except Full as full:
-            _log.error("a mail was put off: %s", full)
+        except Full:
             return NO_ROOM
         self._sender = sender
         return "250 2.1.0 ok"
@@ -213,10 +212,11 @@ class Dialogue(SMTP):
         return "250 2.1.5 ok"
 
     async def _data(self, argument: str) -> str:
-        if argument:
-            return "501 5.5.4 DATA takes no argument"
-        if self._sender is None or not self._recipients:
-            return "503 5.5.1 send MAIL and RCPT first"
+        if argument or self._sender is None or not self._recipients:
+            refusal = "501 5.5.4 DATA takes no argument" if argument else "503 5.5.1 send MAIL and RCPT first"
+            if self._wire.more:  # a client that did not wait for our word would have its mail read as commands
+                raise HangUp(refusal)
+            return refusal
         sender, recipients = self._sender, self._recipients
         self._forget()
         await self._say("354 go ahead; end with CR LF . CR LF", now=True)

@@ -1,5 +1,6 @@
 """Whether the disks have room for more mail."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from streams.errors import Full
 
 _FRESH = 1.0
 """Seconds for which an answer is believed: at some thousand mails a second, one question to the file system is enough."""
+_log = logging.getLogger("postroom.ingest")
 
 
 class Room:
@@ -27,7 +29,9 @@ class Room:
         """Returns when there is room. Raises Full, naming the place and the setting."""
         now = self._clock()
         if now >= self._until:
-            self._word = next(filter(None, map(self._lack, self._watched)), None)
+            before, self._word = self._word, next(filter(None, map(self._lack, self._watched)), None)
+            if self._word and not before:
+                _log.error("no more mail is taken until there is room: %s", self._word)
             self._until = now + _FRESH
         if self._word:
             raise Full(self._word)
