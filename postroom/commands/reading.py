@@ -3,21 +3,27 @@
 import sys
 import time
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from postroom.reading.documents import Gone, as_document, bytes_of, oops_id_of, report_parts
+from postroom.reading.draw import as_renderable
 from postroom.reading.failures import grouped
+from postroom.reading.finding import Ambiguous, NotFound, resolve
 from postroom.reading.fsck import COUNTS, Accounts
 from postroom.reading.fsck import fsck as account
+from postroom.reading.gathering import Mail, gather, keyed
 from postroom.reading.options import selecting
+from postroom.reading.out import Out
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.pending import pending as waiting
-from postroom.reading.render import SHORT_ID, Out, outcome_parts, safe
+from postroom.reading.render import SHORT_ID, outcome_parts, safe
 from postroom.reading.selectors import Selectors
 from postroom.reading.tail import Tail
+from postroom.reading.timeline import story
 from postroom.site import Site, from_context, now_ms
 
 _FOLLOWING = 0.25
@@ -48,7 +54,9 @@ Json = Annotated[bool, typer.Option("--json", help="A line of JSON each; every f
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command("list")(list_)
+    app.command("show")(show)
     app.command("tail")(tail)
+    app.command("oops")(oops)
     app.command("failures")(failures)
     app.command("fsck", help=_FSCK_HELP)(fsck)
 
@@ -73,6 +81,103 @@ def list_(
     for one in islice(found, limit):
         out.json(one.row) if as_json else out.line(*outcome_parts(one.row))
     out.flush()
+
+
+def show(
+    ctx: typer.Context,
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="A mail id, a delivery id, at least 8 digits of either, an OOPS id, or a Message-ID.")
+    ],
+    raw: Annotated[bool, typer.Option("--raw", help="The mail itself, byte for byte as received.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Tell what became of a mail: when and how it came, what each stage decided and by what, and what its sender heard."""
+    site = from_context(ctx)
+    mail = _find(site, id_)
+    if raw:
+        _write_raw(site, mail)
+        return
+    out = Out()
+    if as_json:
+        out.json(as_document(mail))
+    else:
+        out.story(story(mail))
+    out.flush()
+
+
+def timeline(site: Site, id_: str) -> RenderableType:
+    """A mail's timeline for a terminal. Raises SystemExit, with a line on stderr, when there is no such mail."""
+    return as_renderable(story(_find(site, id_)))
+
+
+def _find(site: Site, id_: str) -> Mail:
+    """The mail that an id means, or the end of the program: 1 when there is none, 2 when it could be several."""
+    try:
+        mail_id = _mail_id_of_oops(site, id_) or resolve(site.log, site.topics, id_)
+        mail = gather(site.log, site.topics, mail_id)
+    except Ambiguous as error:
+        _stop(f"{error}; give more digits, or one of these", 2)
+    except NotFound as error:
+        _stop(str(error), 1)
+    if mail is None:
+        _stop(f"no mail on the log has the id {id_}", 1)
+    return mail
+
+
+def _mail_id_of_oops(site: Site, id_: str) -> str | None:
+    """The mail that an OOPS report names; None where there is no such report (the log itself may know the id)."""
+    if not id_.strip().upper().startswith("OOPS-"):
+        return None
+    report = _report(site, id_)
+    mail_id = report.get("mail_id") if report else None
+    return mail_id if isinstance(mail_id, str) and any(keyed(site.log, site.topics, mail_id)) else None
+
+
+def _write_raw(site: Site, mail: Mail) -> None:
+    try:
+        found = bytes_of(mail, site.archive)
+    except Gone as error:
+        _stop(str(error), 1)
+    if mail.envelope.get("truncated"):
+        print(
+            f"postroom: of {mail.envelope['size']} octets only these first {len(found)} were kept: the mail is too large", file=sys.stderr
+        )
+    sys.stdout.buffer.write(found)
+    sys.stdout.buffer.flush()
+
+
+def _stop(why: str, status: int) -> NoReturn:
+    print(f"postroom: {safe(why)}", file=sys.stderr)
+    sys.exit(status)
+
+
+def oops(
+    ctx: typer.Context, id_: Annotated[str, typer.Argument(metavar="ID", help="The id that the sender was told.")], as_json: Json = False
+) -> None:
+    """Show an error report, and what became of its mail."""
+    site = from_context(ctx)
+    report = _report(site, id_)
+    wanted = Selectors(oops=(id_,)).filter(now_ms())
+    found = next(Outcomes(site.log, site.topics).found(wanted, every=True), None)
+    if report is None and found is None:
+        _stop(f"there is no report {id_} in {site.settings.oops.path}, and no outcome on the log names it", 1)
+    out = Out()
+    if as_json:
+        out.json({"oops_id": oops_id_of(id_), "report": report, "outcome": found.row if found else None})
+    else:
+        for parts in report_parts(report):
+            out.line(*parts)
+        if found:
+            out.line(*outcome_parts(found.row))
+            out.line(("the whole story: ", "dim"), (f"postroom show {(found.row['mail_id'] or '')[:SHORT_ID]}", ""))
+    out.flush()
+
+
+def _report(site: Site, id_: str) -> dict[str, Any] | None:
+    try:
+        return site.oopses.read(oops_id_of(id_))
+    except ValueError as error:
+        _stop(str(error), 1)
 
 
 @selecting

@@ -1,6 +1,7 @@
 """The selectors as options of a command: `@selecting` gives a command all of them, and hands it one `Selectors`."""
 
 import inspect
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Annotated, Any, ParamSpec, TypeVar
@@ -56,14 +57,16 @@ def selecting(command: Callable[P, R]) -> Callable[..., R]:
 
     @wraps(command)
     def with_options(*args: Any, **values: Any) -> R:
-        chosen = {name: values.pop(name) for name in OPTIONS}
-        selectors = Selectors(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items() if value is not None}
-        )
+        given: dict[str, Any] = {}
+        for name in OPTIONS:
+            value = values.pop(name)
+            if value is not None:
+                given[name] = tuple(value) if isinstance(value, list) else value
         try:
-            return command(*args, selectors=selectors, **values)  # type: ignore[arg-type]
+            return command(*args, selectors=Selectors(**given), **values)  # type: ignore[arg-type]
         except SelectorError as error:
-            raise typer.BadParameter(error.why, param_hint=error.flag) from error
+            print(f"postroom: {error}", file=sys.stderr)
+            sys.exit(2)
 
     made: Any = with_options
     # Typer reads the parameters from the signature, and their types from the annotations.

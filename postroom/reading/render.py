@@ -1,12 +1,6 @@
-"""Lines for people: coloured on a terminal, plain when piped, and safe against what mails contain."""
+"""Text for people, in parts that have a style, and safe against what mails contain."""
 
-import sys
 from collections.abc import Iterable
-from typing import Any
-
-import orjson
-from rich.console import Console
-from rich.text import Text
 
 from postroom.reading.rows import Row
 
@@ -63,26 +57,3 @@ def outcome_parts(row: Row) -> list[Part]:
 def _clock(at: str | None) -> str:
     """2026-03-01T10:00:00.000Z as 2026-03-01 10:00:00."""
     return (at or "")[:19].replace("T", " ").ljust(19)
-
-
-class Out:
-    """Standard output: a JSON object a line, or lines for people."""
-
-    def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False) if sys.stdout.isatty() else None
-
-    def json(self, value: Any) -> None:
-        """A JSON object on a line of its own; what JSON does not know is written as its text."""
-        sys.stdout.buffer.write(orjson.dumps(value, default=str, option=orjson.OPT_APPEND_NEWLINE))
-
-    def line(self, *parts: Part) -> None:
-        """A line of safe text. On a terminal it wraps as the terminal does."""
-        if self._console:
-            self._console.print(Text.assemble(*parts), soft_wrap=True)
-        else:
-            sys.stdout.buffer.write(plain(parts).encode("utf-8", "backslashreplace") + b"\n")
-
-    def flush(self) -> None:
-        """Lets go of what is buffered, so that whoever reads along sees it."""
-        sys.stdout.flush()
-        sys.stdout.buffer.flush()

@@ -1,0 +1,40 @@
+"""Stories as text, and as something that a terminal shows well."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from postroom.reading.render import Part
+from postroom.reading.timeline import Line, Story
+
+
+def as_parts(story: Story) -> Iterator[list[Part]]:
+    """A story as plain lines, whatever their length."""
+    yield [(story.title, "bold")]
+    yield from ([(f"  {name:<12}", "dim"), (value, "")] for name, value in story.about)
+    yield []
+    when = max((len(line.when) for line in story.lines), default=0)
+    label = max((len(line.label) for line in story.lines), default=0)
+    for line in story.lines:
+        yield [(f"  {line.when:>{when}}", "dim"), (f"  {line.label:<{label}}  ", "bold"), *line.parts]
+        yield from ([(" " * (when + label + 8), ""), (note, "dim")] for note in line.notes)
+
+
+def as_renderable(story: Story) -> RenderableType:
+    """A story for a terminal, wrapped within its columns."""
+    about = Table.grid(padding=(0, 2))
+    for name, value in story.about:
+        about.add_row(Text(f"  {name}", "dim"), Text(value))
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(justify="right", no_wrap=True, style="dim")
+    lines.add_column(no_wrap=True, style="bold")
+    lines.add_column(overflow="fold")
+    for line in story.lines:
+        lines.add_row(Text(line.when), Text(line.label), _told(line))
+    return Group(Text(story.title, "bold"), about, Text(""), lines)
+
+
+def _told(line: Line) -> Text:
+    return Text("\n").join([Text.assemble(*line.parts), *(Text(f"  {note}", "dim") for note in line.notes)])

@@ -1,0 +1,83 @@
+"""Which mail an id means: a mail id, a delivery id, the beginning of either, an OOPS id, or a Message-ID."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from postroom.reading.gathering import keyed
+from postroom.reading.pending import waiting, waiting_facts
+from streams.log import Reader
+from topology.records import Topics
+
+_FEWEST_DIGITS = 8
+_HEX = frozenset("0123456789abcdef")
+_MOST_NAMED = 5
+"""Mails that are named where an id could mean several."""
+
+
+class NotFound(Exception):
+    """No mail has that id."""
+
+
+class Ambiguous(Exception):
+    """Several mails have that id, or an id that begins so."""
+
+
+def resolve(log: Reader, topics: Topics, text: str) -> str:
+    """The mail id that an id stands for: a mail id, a delivery id, at least 8 digits of either, an OOPS id, or a Message-ID.
+    Raises NotFound, Ambiguous."""
+    wanted = _Wanted(text)
+    if wanted.whole_id and any(True for _ in keyed(log, topics, wanted.whole_id)):
+        return wanted.whole_id
+    found: dict[str, None] = {}
+    for data in _all_facts(log, topics):
+        if wanted.needle in data:
+            facts = orjson.loads(data)
+            if wanted.fits(facts):
+                found[facts["envelope"]["mail_id"]] = None
+                if wanted.whole_id or len(found) > _MOST_NAMED:
+                    break
+    if not found:
+        raise NotFound(f"no mail on the log has the id {text}")
+    if len(found) > 1:
+        raise Ambiguous(f"{text} could be any of several mails: {', '.join(found)}")
+    return next(iter(found))
+
+
+class _Wanted:
+    """An id as given. needle: what the facts of its mail contain, as bytes. whole_id: set when it is a whole mail or delivery id."""
+
+    def __init__(self, text: str) -> None:
+        bare = text.strip().removeprefix("<").removesuffix(">")
+        lower = bare.lower()
+        self.whole_id: str | None = None
+        self._names: tuple[str, ...]
+        if lower.startswith("oops-"):
+            self._id, self._names = "OOPS-" + lower.removeprefix("oops-"), ("oops_id",)
+        elif set(lower) <= _HEX and _FEWEST_DIGITS <= len(lower) <= 32:
+            self._id, self._names = lower, ("mail_id", "delivery_id")
+            self.whole_id = lower if len(lower) == 32 else None
+        else:
+            self._id, self._names = bare, ("message_id",)
+        self._is_prefix = self._names == ("mail_id", "delivery_id")
+        needle = orjson.dumps(self._id)
+        self.needle = needle[:-1] if self._is_prefix else needle
+
+    def fits(self, facts: dict[str, Any]) -> bool:
+        """Whether the facts are of such a mail."""
+        for member in ("envelope", "route", "outcome"):
+            for name in self._names:
+                value = (facts.get(member) or {}).get(name)
+                if value is not None and (value.startswith(self._id) if self._is_prefix else value == self._id):
+                    return True
+        return False
+
+
+def _all_facts(log: Reader, topics: Topics) -> Iterator[bytes]:
+    """Facts of every mail, as bytes: outcomes, what was screened, and what waits."""
+    there = log.topics()
+    for topic in (topics.outcomes, topics.screened):
+        if topic in there:
+            yield from (record.value for record in log.read(topic))
+    yield from (waiting_facts(log.id, record) for _, record in waiting(log, topics))
