@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from postroom import demo as demonstration
+from postroom.commands.reading import timeline
 from postroom.ingest.importing import Options, run_import
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.rows import Found
