@@ -5,13 +5,12 @@ round). It lets go of others, and claims its own once they are free. Two members
 one row, compared inside the transaction that commits, and every change of owner raises its epoch.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streams.errors import Fenced
-from streams.sqlite.rows import Topic
+from streams.sqlite.rows import Topic, partition_of
 from streams.sqlite.worker import is_alive
 
 
@@ -174,8 +173,9 @@ def held(connection: sqlite3.Connection, member: Member) -> dict[int, Owned]:
 
 def move(connection: sqlite3.Connection, member: Member, moves: Sequence[Move]) -> None:
     """Moves the group, or writes notes, in slots that the member owns. Raises Fenced if it does not own all of them."""
-    if connection.execute(_MOVE, (json.dumps(moves), member.group, member.id)).rowcount != len(moves):
-        raise Fenced("another member owns one of the partitions that this commit moves; nothing of it was stored")
+    for slot, offset, note, epoch in moves:
+        if connection.execute(_MOVE, (offset, note, member.group, slot, member.id, epoch)).rowcount != 1:
+            raise Fenced(f"another member owns partition {partition_of(slot)} of one of the topics; nothing of this commit was stored")
 
 
 def _changed(connection: sqlite3.Connection, group: int) -> None:
@@ -185,7 +185,4 @@ def _changed(connection: sqlite3.Connection, group: int) -> None:
 _MEMBERS = "SELECT m.id, m.topics, m.worker, w.expires FROM members m LEFT JOIN workers w ON w.id = m.worker WHERE m.grp = ?"
 _OWNERS = "SELECT slot, owner, epoch FROM standings WHERE grp = ? AND slot BETWEEN ? AND ?"
 _CLAIM = "UPDATE standings SET owner = ?, epoch = epoch + 1 WHERE grp = ? AND slot = ? RETURNING offset, note, epoch"
-# One statement for all slots: each call into SQLite may cost a switch of threads.
-_MOVE = """UPDATE standings SET offset = coalesce(move.offset, standings.offset), note = move.note
-    FROM (SELECT value ->> 0 AS slot, value ->> 1 AS offset, value ->> 2 AS note, value ->> 3 AS epoch FROM json_each(?)) AS move
-    WHERE standings.grp = ? AND standings.slot = move.slot AND standings.owner = ? AND standings.epoch = move.epoch"""
+_MOVE = "UPDATE standings SET offset = coalesce(?, offset), note = ? WHERE grp = ? AND slot = ? AND owner = ? AND epoch = ?"

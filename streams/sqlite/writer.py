@@ -155,7 +155,10 @@ class Writer:
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread must live on
             self._roll_back()
-            why = translate(error, self._path) if isinstance(error, sqlite3.Error) else error
+            why: Exception = error
+            if isinstance(error, sqlite3.Error):
+                why = translate(error, self._path)
+                why.__cause__ = error
             for job in jobs:
                 if not job.future.done():
                     job.future.set_exception(why)

@@ -2,12 +2,13 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
 from streams.log import Consumer, Log, Rebalanced, TopicSpec
+from streams.sqlite import SqliteLog
 from tests.contract.children import Child
 from tests.contract.engines import ENGINES, Engine
 
@@ -94,3 +95,17 @@ def child(engine: Engine) -> Iterator[Callable[..., Child]]:
             return stack.enter_context(Child(program, engine.address, *arguments))
 
         yield start
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the file of `sqlite_log` is."""
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def sqlite_log(path: Path) -> Iterator[SqliteLog]:
+    """A log on SQLite, for what that engine alone promises, with the topics a and b of two partitions each."""
+    with closing(SqliteLog(path)) as made:
+        made.create([TopicSpec("a", 2), TopicSpec("b", 2)])
+        yield made

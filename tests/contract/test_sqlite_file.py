@@ -41,6 +41,16 @@ def test_mails_are_private_and_the_lock_file_follows_the_log(tmp_path: Path) -> 
     assert schema.lock_path(path).stat().st_mode & 0o777 == 0o660
 
 
+def test_any_file_name_will_do(tmp_path: Path) -> None:
+    path = tmp_path / "mails? 100%41 #1 ä.db"
+    with closing(SqliteLog(path)) as log:
+        log.create([TopicSpec("a", 1)])
+        log.append([Draft("a", None, b"x")])
+    with closing(SqliteLog(path)) as log:
+        assert len(list(log.read("a"))) == 1
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, schema.lock_path(path).name}
+
+
 def test_two_files_have_two_ids(tmp_path: Path) -> None:
     with closing(SqliteLog(tmp_path / "one.db")) as one, closing(SqliteLog(tmp_path / "two.db")) as two:
         assert one.id != two.id
