@@ -19,6 +19,7 @@ from topology.answers import Answer
 
 TRY = 1.5  # seconds that one name server is waited for, before the question goes out again
 ALL_TRIES = 5.0  # seconds in which a name is asked for again and again, for all names of a batch together
+AGAIN = 0.3  # seconds after which a refusal (SERVFAIL and the like) is questioned once more
 PROBE = 2.0  # seconds in which a name server that is there at all says something
 SIDE_BY_SIDE = 300  # look-ups under way at once; each holds a socket
 MAX_CACHED = 20_000  # names; about 20 MB at the most
@@ -77,7 +78,7 @@ class DnsResolver:
                 return await _look_up(resolver, name, max(deadline - time.monotonic(), resolver.timeout))
 
         told = await asyncio.gather(*map(one, names))
-        if not any(spoke for _, spoke in told) and not await _speaks(resolver):
+        if not any(spoke for _, spoke in told) and not await _speaks(resolver, min(PROBE, self._lifetime)):
             servers = ", ".join(map(str, resolver.nameservers))
             raise Hold("dns", f"no name server answers ({servers}): tried {len(names)} names and the root", probe_after=5.0)
         return {name: answer for name, (answer, _) in zip(names, told, strict=True)}
@@ -98,7 +99,11 @@ class DnsResolver:
 async def _look_up(resolver: dns.asyncresolver.Resolver, name: str, lifetime: float) -> tuple[Answer, bool]:
     """The answer, and whether a name server said anything."""
     try:
-        found = await resolver.resolve(dns.name.from_text(name), "TXT", raise_on_no_answer=False, lifetime=lifetime)
+        try:
+            found = await _resolve(resolver, name, lifetime)
+        except dns.resolver.NoNameservers:
+            await asyncio.sleep(AGAIN)
+            found = await _resolve(resolver, name, lifetime)
     except dns.resolver.NXDOMAIN as error:
         return Answer("none", ttl=min(map(_ttl, error.kwargs["responses"].values()), default=KEEP_UNSTATED)), True
     except (dns.resolver.NoNameservers, dns.resolver.LifetimeTimeout) as error:
@@ -107,6 +112,10 @@ async def _look_up(resolver: dns.asyncresolver.Resolver, name: str, lifetime: fl
         return Answer("permerror", ttl=KEEP_ERROR, why=f"{type(error).__name__}: {error}"[:200]), True
     texts = [b"".join(record.strings) for record in found.rrset or ()]
     return Answer.of(texts, _ttl(found.response)), True
+
+
+async def _resolve(resolver: dns.asyncresolver.Resolver, name: str, lifetime: float) -> dns.resolver.Answer:
+    return await resolver.resolve(dns.name.from_text(name), "TXT", raise_on_no_answer=False, lifetime=lifetime)
 
 
 def _ttl(response: dns.message.Message) -> int:
@@ -121,10 +130,10 @@ def _spoke(error: dns.exception.DNSException) -> bool:
     return any(attempt[4] is not None for attempt in error.kwargs.get("errors", ()))
 
 
-async def _speaks(resolver: dns.asyncresolver.Resolver) -> bool:
+async def _speaks(resolver: dns.asyncresolver.Resolver, lifetime: float) -> bool:
     """Whether any name server says anything: one dead name must not stop the processing, all of DNS away must."""
     try:
-        await resolver.resolve(dns.name.root, "NS", raise_on_no_answer=False, lifetime=PROBE)
+        await resolver.resolve(dns.name.root, "NS", raise_on_no_answer=False, lifetime=lifetime)
     except (dns.resolver.NoNameservers, dns.resolver.LifetimeTimeout) as error:
         return _spoke(error)
     except dns.exception.DNSException:

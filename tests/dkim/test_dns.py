@@ -73,8 +73,9 @@ def test_a_record_that_does_not_fit_a_datagram_is_fetched_by_tcp(server: NameSer
 
 
 def test_a_dead_name_is_asked_for_again_before_it_is_given_up(server: NameServer) -> None:
-    resolver(server, lifetime=2.0).txt(["dead.example", "a.example"])
+    resolver(server, lifetime=2.0).txt(["dead.example", "broken.example", "a.example"])
     assert server.asked["dead.example"] >= 2
+    assert server.asked["broken.example"] == 2
 
 
 def test_answers_are_kept_for_their_ttl_and_no_longer(server: NameServer) -> None:

@@ -11,7 +11,7 @@ from topology.dkim import canon, keys, tags
 from topology.dkim.signature import Signed
 from topology.dkim.words import Flaw, Result
 
-MAX_EVIDENCE = 1024  # characters of the key record, and of the field names, that a result keeps
+MAX_KEY, MAX_HEADERS = 1024, 512  # characters of the key record, and of the names in h=, that a result keeps
 # Fields of which RFC 5322 3.6 and RFC 2045 3 allow one, and which change what a reader sees or whom an answer reaches.
 _SINGLE = (
     b"from", b"sender", b"reply-to", b"to", b"cc", b"subject", b"date", b"message-id", b"in-reply-to", b"references",
@@ -33,8 +33,8 @@ class Limits:
 class DkimResult:
     """What one signature is worth, as evidence (plain JSON types).
 
-    domain, identity, selector, algorithm: d=, i=, s=, a=. key: the TXT record used, cut at MAX_EVIDENCE. signed_at, expires_at:
-    t= and x=, seconds since 1970. headers: the distinct names in h=, cut likewise. unsigned: those fields of which a mail may
+    domain, identity, selector, algorithm: d=, i=, s=, a=. key: the TXT record used, cut at MAX_KEY. signed_at, expires_at:
+    t= and x=, seconds since 1970. headers: the distinct names in h=, cut at MAX_HEADERS. unsigned: those fields of which a mail may
     have one only, and of which at least one here is not signed: what they say is nobody's word. reason: why it is not a pass.
     """
 
@@ -143,17 +143,17 @@ def _signed_bytes(one: Signed, fields: Sequence[bytes]) -> bytes:
 
 
 def _result(one: Signed, unsigned: tuple[str, ...], flaw: Flaw | None, key: keys.Key | None) -> DkimResult:
-    kept = b":".join(dict.fromkeys(one.names))[:MAX_EVIDENCE].decode("ascii", "replace")
+    headers = b":".join(dict.fromkeys(one.names))[:MAX_HEADERS].decode("ascii", "replace")
     return DkimResult(
-        flaw.result if flaw else "pass",
-        one.domain,
-        one.identity,
-        one.selector,
-        one.algorithm,
-        key.text[:MAX_EVIDENCE] if key else None,
-        one.signed_at,
-        one.expires_at,
-        tuple(kept.split(":")) if kept else (),
-        unsigned,
-        flaw.reason[:300] if flaw else "",
+        result=flaw.result if flaw else "pass",
+        domain=one.domain,
+        identity=one.identity,
+        selector=one.selector,
+        algorithm=one.algorithm,
+        key=key.text[:MAX_KEY] if key else None,
+        signed_at=one.signed_at,
+        expires_at=one.expires_at,
+        headers=tuple(headers.split(":")) if headers else (),
+        unsigned=unsigned,
+        reason=flaw.reason[:300] if flaw else "",
     )
