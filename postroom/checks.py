@@ -1,12 +1,11 @@
 """`postroom check`: is everything that the settings name there, and sane? Secrets are never shown."""
 
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
-from postroom.roles import Roles
+from postroom.roles import Roles, port_fault
 from postroom.settings import SettingsError
 from postroom.site import Site
 from streams.errors import Fatal, LogError
@@ -74,6 +73,9 @@ def _log(site: Site) -> Iterator[Finding]:
 
 
 def _archive(site: Site) -> Iterator[Finding]:
+    if site.archive.directory is not None and not site.archive.directory.exists():
+        yield Finding("archive", "ok", f"{site.archive.url} is not there yet; the first large mail makes it")
+        return
     site.archive.get(f"sha256:{sha256(b'').hexdigest()}")  # raises Hold where it cannot be reached
     yield Finding("archive", "ok", f"{site.archive.url}, for mails over {site.settings.archive.inline_limit} octets")
 
@@ -99,17 +101,17 @@ def _handlers(site: Site) -> Iterator[Finding]:
     if not site.settings.handlers:
         yield Finding("handlers", "odd", "there is no [handlers.<name>], so all mail fails with no-handler")
     for name in site.handler_names:
-        Roles(site, [f"handler:{name}"], drain=True).runners()
+        Roles(site, [f"handler:{name}"], drain=True)
         yield Finding(f"handler {name}", "ok", f"{site.settings.handlers[name].use}, for {', '.join(site.settings.handlers[name].domains)}")
 
 
 def _replies(site: Site) -> Iterator[Finding]:
     settings = site.settings.replies
-    Roles(site, ["replyer"], drain=True).runners()
+    Roles(site, ["replyer"], drain=True)
     if settings.outbox is None and settings.smtp is None:
         yield Finding("replies", "odd", "neither [replies] outbox nor smtp is given: replies wait on the log and nobody hears anything")
     else:
-        Roles(site, ["postman"], drain=True).runners()
+        Roles(site, ["postman"], drain=True)
         yield Finding("replies", "ok", f"to {settings.answer}, by {'outbox' if settings.outbox else 'smtp'}, from {settings.from_}")
 
 
@@ -118,11 +120,7 @@ def _listeners(site: Site) -> Iterator[Finding]:
         where = getattr(site.settings.ingest, name)
         if where is None or where.startswith("unix:"):
             continue
-        host, _, port = where.rpartition(":")
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            try:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind((host.strip("[]"), int(port)))
-                yield Finding(name, "ok", f"{where} is free")
-            except (OSError, ValueError) as error:
-                yield Finding(name, "odd", f"[ingest] {name} = {where}: {error}; if postroom runs already, that is it")
+        if fault := port_fault(where):
+            yield Finding(name, "odd", f"[ingest] {name} = {where}: {fault}; if postroom runs already, that is it")
+        else:
+            yield Finding(name, "ok", f"{where} is free")

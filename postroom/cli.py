@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from postroom.commands import demo, ingest, reading, running, setup
+from postroom.ingest.listener import ListenerError
 from postroom.settings import SettingsError
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
@@ -46,7 +47,7 @@ def main() -> None:
     """The console script."""
     try:
         app()
-    except (SettingsError, Fatal, Newer) as error:
+    except (SettingsError, ListenerError, Fatal, Newer) as error:
         _say(error, 2)
     except (LogError, Hold) as error:
         _say(error, EX_TEMPFAIL)

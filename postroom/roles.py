@@ -1,8 +1,10 @@
 """The roles of `postroom run`: which runners and listeners they are, put together from the parts of the site."""
 
+import socket
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from handlers.batch import Handler
 from handlers.registry import HandlerSettingsError, HandlerSpec, NotBuilt, build
 from handlers.stage import HandlerStage
 from postroom.ingest.listener import Listener, ListenerError
@@ -44,6 +46,13 @@ class Roles:
         self.names = list(dict.fromkeys(wanted)) or everything
         for name in self.names:
             self._check(name)
+        # Everything that the settings can be wrong about is made here, before the log is opened: a wrong setting touches nothing.
+        chosen = [name.partition(":")[2] for name in self.names if name.startswith("handler:")]
+        self._handlers = {name: self._built(name) for name in chosen}
+        self._policy = self._reply_policy()
+        self._outbox = self._outbox_of() if "postman" in self.names else None
+        if {"chain", *CHAIN} & set(self.names):
+            site.read_parts()
 
     def _check(self, name: str) -> None:
         handlers = [f"handler:{handler}" for handler in self._site.handler_names]
@@ -83,20 +92,22 @@ class Roles:
 
     def _handler(self, name: str) -> Runner:
         site = self._site
-        settings = site.settings.handlers[name]
-        try:
-            handler = build(spec(name, settings), site.config.folder)
-        except (HandlerSettingsError, NotBuilt) as error:
-            raise SettingsError(f"{site.config.file}: {error}") from error
+        settings, handler = site.settings.handlers[name], self._handlers[name]
         topics = site.topics
         stage = HandlerStage(handler, topics, site.archive, site.oopses, now_ms, inline_limit=site.settings.archive.inline_limit)
         plan = RetryPlan(tuple(topics.retries(name)), settings.retry_delays, settings.give_up)
         return Runner(site.log, topics.group(f"handler.{name}"), [topics.routed(name)], stage, plan)
 
+    def _built(self, name: str) -> Handler:
+        site = self._site
+        try:
+            return build(spec(name, site.settings.handlers[name]), site.config.folder)
+        except (HandlerSettingsError, NotBuilt) as error:
+            raise SettingsError(f"{site.config.file}: {error}") from error
+
     def _replyer(self) -> Runner:
         site = self._site
-        policy = self._reply_policy()
-        stage = Replyer(site.topics, policy, site.archive, site.log, site.settings.archive.inline_limit)
+        stage = Replyer(site.topics, self._policy, site.archive, site.log, site.settings.archive.inline_limit)
         return Runner(site.log, site.topics.group("replyer"), stage.sources, stage)
 
     def _reply_policy(self) -> ReplyPolicy:
@@ -111,10 +122,11 @@ class Roles:
     def _postman(self) -> Runner:
         site = self._site
         settings, topics = site.settings.replies, site.topics
-        policy = self._reply_policy()
+        policy = self._policy
+        assert self._outbox
         stage = Postman(
             topics,
-            self.outbox(),
+            self._outbox,
             site.archive,
             site.log,
             limits=Limits(settings.per_address_a_day, settings.max_an_hour),
@@ -126,12 +138,15 @@ class Roles:
         return Runner(site.log, topics.group("postman"), [topics.replies], stage, plan, Options(batch=50))
 
     def _replies_of_the_day(self, partition: int) -> Iterable[Record]:
-        """What the postman has already worked on of a partition in the last day."""
+        """What the postman has already worked on of a partition, a day back from the last of it: a postman that is days behind counts on
+        from where it was."""
         log, topics = self._site.log, self._site.topics
         standing = log.standings(topics.group("postman"), [topics.replies]).get(TopicPartition(topics.replies, partition))
-        return log.read(topics.replies, partition, since=now_ms() - _DAY_MS, end=standing.offset if standing else 0)
+        end = standing.offset if standing else 0
+        last = next(iter(log.read(topics.replies, partition, start=end - 1, end=end)), None) if end else None
+        return log.read(topics.replies, partition, since=last.time - _DAY_MS, end=end) if last else ()
 
-    def outbox(self) -> Outbox:
+    def _outbox_of(self) -> Outbox:
         """Where replies go. Raises SettingsError."""
         site = self._site
         settings = site.settings.replies
@@ -145,6 +160,13 @@ class Roles:
         return Maildir(site.config.path(settings.outbox))
 
     # -- listeners ------------------------------------------------------------------------------------------------------------------
+
+    def probe_ports(self) -> None:
+        """Whether the listeners' places are free, before anything else is touched. Raises SettingsError."""
+        for name in self.names:
+            where = getattr(self._site.settings.ingest, name) if name in LISTENERS else None
+            if where and (fault := port_fault(where)):
+                raise SettingsError(f"{self._site.config.file}: [ingest] {name} = {where!r}: {fault}; is postroom running already?")
 
     def services(self) -> list[Service]:
         """The listeners."""
@@ -160,6 +182,20 @@ class Roles:
             return Listener(kind, where, site.acceptor, base=site.config.folder, allow_remote=ingest.allow_remote)
         except ListenerError as error:
             raise SettingsError(f"{site.config.file}: {error}") from error
+
+
+def port_fault(where: str) -> str | None:
+    """Why a TCP port cannot be listened on just now, or None; a Unix socket is looked at when it is made."""
+    host, _, port = where.rpartition(":")
+    if where.startswith("unix:") or not port.isdigit():
+        return None
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except (OSError, OverflowError) as error:
+            return str(getattr(error, "strerror", None) or error)
+    return None
 
 
 def spec(name: str, settings: HandlerSettings) -> HandlerSpec:

@@ -160,7 +160,7 @@ class Site:
         """The public keys."""
         folder = self.settings.accounts.keys
         if folder is None:
-            return Keyring.empty()
+            return Keyring.of([])
         try:
             return Keyring.load(self.config.path(folder))
         except KeyringError as error:
@@ -199,6 +199,13 @@ class Site:
             settings.dkim_max_age,
             settings.openpgp_legacy,
         )
+
+    def read_parts(self) -> None:
+        """Reads what the chain's settings name, without opening the log. Raises SettingsError."""
+        assert self.directory
+        assert self.keyring is not None
+        assert self.resolver
+        assert self.archive
 
     def steps(self) -> list[Step]:
         """Bounce filter, authentication and routing, each new (they keep state of their own)."""

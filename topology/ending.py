@@ -55,7 +55,8 @@ def ended(
             at,
             recipient=recipient,
             recipients=tuple(recipients),
-            detail=cut(detail) if detail else None,
+            # What the sender is to read (a refusal's text) stays whole; what operators read is evidence, and cut.
+            detail=detail if reason == "refused" or not detail else cut(detail),
             handler=handler,
             oops_id=oops,
             reply_id=reply_id,

@@ -300,6 +300,8 @@ _TYPES = {
 def _upcast(document: dict[str, Any], version: str) -> dict[str, Any]:
     """The document in our version. A newer minor is read as it is: what we do not know of it is kept."""
     major = version.partition(".")[0]
-    if not major.isdigit() or int(major) > int(VERSION.partition(".")[0]):
+    if not major.isdigit():
+        raise ValueError(f"not a facts document: version {version!r}")
+    if int(major) > int(VERSION.partition(".")[0]):
         raise Newer(f"facts of version {version}; this program reads up to {VERSION}: upgrade postroom on this machine before it goes on")
     return document

@@ -135,18 +135,16 @@ class Routing(LaterStep):
                 detail = f"over {MAX_RECIPIENTS} handled addresses in the header"
                 return whole(facts, "rejected", "malformed", stage=self.name, at=prepared, detail=detail, warnings=addresses.warnings)
             if not handled:
-                named = ", ".join(address.key for address in addresses.found[:MAX_RECIPIENTS])
-                return whole(
-                    facts,
-                    "failed",
-                    "no-handler",
-                    stage=self.name,
-                    at=prepared,
-                    detail=f"no handler for {named}",
-                    warnings=addresses.warnings,
-                )
+                return self._nobody(facts, addresses, prepared)
             matches = handled
         return self._deliver(facts, addresses, matches, prepared)
+
+    def _nobody(self, facts: Facts, addresses: Addresses, at: str) -> Decision:
+        """No address of the header is handled: one outcome for the mail, whose OOPS mail names the addresses."""
+        names = tuple(address.key for address in addresses.found[:MAX_RECIPIENTS])
+        detail = f"no handler for {', '.join(names)}"
+        end = ended(facts, "failed", "no-handler", stage=self.name, at=at, detail=detail, recipients=names, warnings=addresses.warnings)
+        return Decision(end, outcomes=(end,), failures=(Failing(end, sender_of(facts)),))
 
     def addresses(self, item: Item) -> Addresses:
         """The best source of addresses. Raises MailGone when it takes the mail to tell and the mail is gone."""

@@ -15,6 +15,7 @@ from topology.address import envelope_key
 from topology.facts import Envelope, cut
 from topology.head import Head
 from topology.marks import REPLY_MARK
+from topology.replies.compose import decoded
 
 DEFAULT_MAX_RECEIVED = 50
 """Received fields beyond which a mail goes round in circles; relays refuse between 25 and 100 (RFC 5321 section 6.3)."""
@@ -206,19 +207,8 @@ def _list_manager(head: Head, envelope: Envelope) -> str | None:
 
 
 def _automatic_subject(head: Head, _envelope: Envelope) -> str | None:
-    subject = _decoded(head.first("subject") or "")
+    subject = decoded(head.first("subject") or "")
     return subject if _AUTOMATIC_SUBJECT.match(subject[:200]) else None
-
-
-def _decoded(subject: str) -> str:
-    if "=?" not in subject:
-        return subject
-    from email.header import decode_header, make_header
-
-    try:
-        return str(make_header(decode_header(subject[:500])))
-    except (ValueError, LookupError, UnicodeError):
-        return subject
 
 
 _WEAK_SIGNS: dict[str, Rule] = {"suppressed": _suppressed, "list-manager": _list_manager, "automatic-subject": _automatic_subject}

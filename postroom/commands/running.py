@@ -24,7 +24,8 @@ def run(
     roles: Annotated[
         list[str] | None,
         typer.Argument(
-            help="lmtp, smtp, chain, bounce-filter, authentication, routing, handler:NAME, settle, replyer, postman, dashboard. Default: all."
+            help="lmtp, smtp, chain (or bounce-filter, authentication, routing), handler:NAME, settle, replyer, postman, dashboard. "
+            "Default: all."
         ),
     ] = None,
     drain: Annotated[bool, typer.Option(help="Stop when everything is done; 75 when only waiting things are left.")] = False,
@@ -41,6 +42,7 @@ def run(
         chosen = Roles(site, roles or [], drain, slot)
     except UnknownRole as error:
         raise typer.BadParameter(str(error), param_hint="ROLE") from error
+    chosen.probe_ports()
     site.ensure_topics()
     supervisor = Supervisor(site.log, chosen.runners(), chosen.services())
     if not drain:

@@ -1,6 +1,7 @@
 """`init`, `check`, `topology` and `topics`: how an installation is made, and whether it is sane."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,7 @@ def register(app: typer.Typer) -> None:
         )
 
 
-def _later(name: str) -> "object":
+def _later(name: str) -> Callable[[], None]:
     def command() -> None:
         print(f"postroom: {name} is not built yet", file=sys.stderr)
         sys.exit(2)
