@@ -23,9 +23,11 @@ PROBE_SECONDS = 60.0
 
 
 class Breaker:
-    """The state of one handler's breaker. handler: its name. after: deliveries in a row, 0: never. clock: seconds, monotonic."""
+    """The state of one handler's breaker. handler: its name. after: deliveries in a row, 0: never. clock: seconds, monotonic. every:
+    seconds between two tries."""
 
-    def __init__(self, handler: str, after: int, clock: Callable[[], float]) -> None:
+    def __init__(self, handler: str, after: int, clock: Callable[[], float], every: float = PROBE_SECONDS) -> None:
+        self.every = every
         self._handler = handler
         self._after = after
         self._clock = clock
@@ -63,7 +65,7 @@ class Breaker:
         self.probes += 1
         assert self.paused
         if isinstance(word, Said) and word.fingerprint == self.paused.fingerprint:
-            self._probe_at = self._clock() + PROBE_SECONDS
+            self._probe_at = self._clock() + self.every
             return False
         log.warning("handler %s goes on: the delivery that was tried did not fail as the last ones did", self._handler)
         self.paused, self._fingerprint = None, None
@@ -71,7 +73,7 @@ class Breaker:
 
     def _trip(self, word: Said) -> None:
         self.paused, self.probes = word, 0
-        self._probe_at = self._clock() + PROBE_SECONDS
+        self._probe_at = self._clock() + self.every
         log.error(
             "handler %s pauses: its last %d deliveries, of %d senders, all failed with fingerprint %s: %s. "
             "Its mails wait in the queue; one is tried each minute, and a success ends the pause",

@@ -33,7 +33,9 @@ from topology.facts import Facts
 
 REFUSALS = frozenset({os.EX_DATAERR, os.EX_NOUSER, os.EX_NOPERM})
 KEPT = 1024
-"""Octets: the first of standard output, for the sender; the last of standard error, for people who run the mail."""
+"""Octets of the beginning of standard output, for the sender."""
+KEPT_ERRORS = 800
+"""Octets of the end of standard error, for people who run the mail: with the status before it they fit into an outcome's detail."""
 _CHUNK = 64 * 1024
 _TICK = 0.1
 """Seconds after which it is looked whether the program has ended, though somebody else holds its pipes open."""
@@ -153,7 +155,7 @@ class _Talk:
         elif key.fileobj is process.stdout:
             self.out = (self.out + heard)[:KEPT]
         else:
-            self.err = (self.err + heard)[-KEPT:]
+            self.err = (self.err + heard)[-KEPT_ERRORS:]
 
     def _fed(self, pipe: int) -> bool:
         """Gives it more of the mail; whether it has all, or does not want it (which is its business)."""

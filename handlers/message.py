@@ -4,6 +4,7 @@ The library (policy.default) raises on some header fields, on deep nesting and o
 Content-Type (9 s for 100 KB: quadratic). None of that may end a handler that only asked for the text of a mail.
 """
 
+import sys
 from email import message_from_bytes
 from email.contentmanager import ContentManager, raw_data_manager
 from email.message import EmailMessage
@@ -16,6 +17,10 @@ _MIME_FIELD = 2048
 """Characters of a Content-* field that are read: a boundary has 70, a file name by RFC 2231 seldom more than a thousand."""
 _FIELD = 64 * 1024
 """Characters of any other field: more addresses than a record may have recipients."""
+
+
+_DEEP = 400
+"""Calls. A field by itself is read from a few dozen calls deep; Python's limit is 1,000, and the parser takes three or more a level."""
 
 
 class _Content(ContentManager):
@@ -48,8 +53,18 @@ def _cached(name: str, value: str) -> Any:
     # The library asks for Content-Type ten times while it reads one part, and would parse it each time.
     try:
         return _POLICY.header_factory(name, value)
-    except Exception:  # noqa: BLE001 - AttributeError, IndexError, RecursionError and more are known (corpus/malformed)
+    except Exception:  # AttributeError, IndexError, RecursionError and more are known (corpus/malformed)
+        if _depth() > _DEEP:  # the parts are nested too deeply, which is for `parse` to see
+            raise
         return _POLICY.header_factory(name, "")
+
+
+def _depth() -> int:
+    """How many calls we are deep in."""
+    frame, depth = sys._getframe(), 0
+    while frame.f_back:
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def _parsed(name: str, value: str) -> Any:

@@ -58,7 +58,7 @@ class PythonHandler(Handler):
             if part:
                 part.close()
 
-    # -- plain functions ------------------------------------------------------------------------------------------------------------
+    # -- plain functions ----------------------------------------------------------------------------------------------
 
     def _handle_without_database(self, _call: Call, facts: Facts, raw: bytes) -> Word:
         try:
@@ -77,7 +77,7 @@ class PythonHandler(Handler):
             session.end(word)
         return session.word
 
-    # -- coroutine functions --------------------------------------------------------------------------------------------------------
+    # -- coroutine functions ------------------------------------------------------------------------------------------
 
     async def _handle_async(self, loop: LoopCrew, call: Call, facts: Facts, raw: bytes) -> Word:
         if self._effects is None:

@@ -39,8 +39,8 @@ _REASONS: dict[str, Literal["crashed", "gave-up", "timeout", "stage-error"]] = {
 
 
 class HandlerStage(Stage):
-    """One handler's stage. clock: ms since 1970. inline_limit: octets above which an answer goes to the archive. monotonic: seconds, for
-    the breaker (`handlers.breaker`)."""
+    """One handler's stage. clock: ms since 1970. inline_limit: octets above which an answer goes to the archive. monotonic, probe_every:
+    seconds, for the breaker (`handlers.breaker`)."""
 
     def __init__(
         self,
@@ -52,6 +52,7 @@ class HandlerStage(Stage):
         *,
         inline_limit: int = 512 * 1024,
         monotonic: Callable[[], float] = time.monotonic,
+        probe_every: float = PROBE_SECONDS,
     ) -> None:
         self.name = f"handler:{handler.name}"
         self._handler = handler
@@ -60,7 +61,7 @@ class HandlerStage(Stage):
         self._oopses = oopses
         self._clock = clock
         self._inline_limit = inline_limit
-        self._breaker = Breaker(handler.name, handler.pause_after, monotonic)
+        self._breaker = Breaker(handler.name, handler.pause_after, monotonic, probe_every)
         self._unwritten: dict[tuple[str, int, int], Word] = {}
 
     def assigned(self, partitions: frozenset[int]) -> None:
@@ -125,10 +126,10 @@ class HandlerStage(Stage):
         batch = Batch(records, facts, self._archive, [place], lambda _place, _word: True)
         self._handler.handle(batch)
         if not breaker.probed(batch.words[place]):
-            raise Hold(part, why, PROBE_SECONDS)
+            raise Hold(part, why, breaker.every)
         return batch.words
 
-    # -- what a word becomes on the log -----------------------------------------------------------------------------------------------
+    # -- what a word becomes on the log -------------------------------------------------------------------------------
 
     def _result(self, record: Record, facts: Facts, word: Word, at: str) -> Result:
         if isinstance(word, Again):

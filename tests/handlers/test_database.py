@@ -84,9 +84,15 @@ def test_a_repeat_takes_the_word_that_was_said_instead_of_calling(stage: MakeSta
 
 def test_a_batch_looks_its_keys_up_at_once(stage: MakeStage, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One query for all of them, however many."""
-    made, asked = stage(lambda _mail: None, url=url), []
+    made = stage(lambda _mail: None, url=url)
+    asked: list[int] = []
     read = Effects.read
-    monkeypatch.setattr(Effects, "read", lambda self, db, keys: asked.append(len(keys)) or read(self, db, keys))
+
+    def counted(self: Effects, db: Any, keys: Any) -> Any:
+        asked.append(len(keys))
+        return read(self, db, keys)
+
+    monkeypatch.setattr(Effects, "read", counted)
     made.process([routed(n) for n in range(50)])
     assert asked == [50]
 
@@ -94,7 +100,8 @@ def test_a_batch_looks_its_keys_up_at_once(stage: MakeStage, url: str, monkeypat
 def test_a_redo_does_it_again_and_a_plain_replay_does_not(stage: MakeStage, url: str) -> None:
     """The key of a redo names its generation."""
     made = stage(do, url=url)
-    for known in ({}, {"generation": 4}, {"generation": 4, "redo": True}, {"generation": 5, "redo": True}, {"generation": 5, "redo": True}):
+    replays: list[dict[str, Any]] = [{}, {"generation": 4}, {"generation": 4, "redo": True}, *[{"generation": 5, "redo": True}] * 2]
+    for known in replays:
         assert outcomes(made.process([routed(1, **known)])) == ["handled"]
     assert done(url) == ["no. 1"] * 3
 
@@ -132,7 +139,7 @@ def _with(mail: Any) -> None:
         do(mail)
 
 
-REFUSED = {
+REFUSED: dict[str, Callable[[Any], Any]] = {
     "commit": lambda mail: mail.db.commit(),
     "rollback": lambda mail: mail.db.rollback(),
     "close": lambda mail: mail.db.close(),
@@ -199,7 +206,7 @@ def test_without_a_database_mail_db_says_what_to_set(stage: MakeStage) -> None:
     assert "[handlers.test] database" in outcome_of(result).detail
 
 
-# -- the database goes away -------------------------------------------------------------------------------------------------------------
+# -- the database goes away ------------------------------------------------------------------------------------------
 
 
 def test_a_database_that_is_away_holds_the_role_and_nothing_fails(stage: MakeStage, url: str, postgres: Server) -> None:
@@ -287,11 +294,11 @@ def test_a_query_that_kills_its_connection_each_time_is_the_mails_fault(stage: M
     assert len(calls) == 4
 
 
-# -- clashes --------------------------------------------------------------------------------------------------------------------------------
+# -- clashes ---------------------------------------------------------------------------------------------------------
 
 
 def test_of_two_deliveries_in_a_deadlock_both_are_handled(stage: MakeStage, url: str) -> None:
-    """The server ends one of them, and that is called again."""
+    """The server ends one of them (at times both), and that is called again."""
     ask(url, "INSERT INTO done VALUES ('row 1'), ('row 2')")
     both = threading.Barrier(2)
     calls: list[str] = []
@@ -299,15 +306,15 @@ def test_of_two_deliveries_in_a_deadlock_both_are_handled(stage: MakeStage, url:
     def handle(mail: Any) -> None:
         mine = str(mail.message["subject"])[-1]
         calls.append(mine)
-        do(mail, f"UPDATE done SET what = what || '+' WHERE what LIKE 'row {mine}%'")  # noqa: S608
+        do(mail, f"UPDATE done SET what = what || '+' WHERE what LIKE 'row {mine}%'")
         if len(calls) <= 2:
             both.wait(timeout=30)
-        do(mail, f"UPDATE done SET what = what || '+' WHERE what LIKE 'row {3 - int(mine)}%'")  # noqa: S608
+        do(mail, f"UPDATE done SET what = what || '+' WHERE what LIKE 'row {3 - int(mine)}%'")
 
     records = [routed(1, recipient="1@foo.example"), routed(2, recipient="2@foo.example")]
     assert outcomes(stage(handle, url=url, concurrency=2).process(records)) == ["handled", "handled"]
     assert done(url) == ["row 1++", "row 2++"]
-    assert len(calls) == 3
+    assert len(calls) > 2
 
 
 def test_a_serialisation_failure_is_tried_three_times_more(stage: MakeStage, url: str) -> None:
@@ -350,7 +357,7 @@ def test_of_two_workers_on_one_delivery_one_takes_effect(stage: MakeStage, url: 
     assert done(url) == ["no. 1"]
 
 
-# -- time -----------------------------------------------------------------------------------------------------------------------------------
+# -- time ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["def", "async def"])
@@ -405,7 +412,7 @@ def test_a_coroutine_has_the_database_too(stage: MakeStage, url: str) -> None:
     assert done(url) == ["no. 1", "no. 2"]
 
 
-# -- the table ------------------------------------------------------------------------------------------------------------------------------
+# -- the table -------------------------------------------------------------------------------------------------------
 
 
 def test_many_workers_make_the_table_at_once(database: str) -> None:
@@ -451,7 +458,7 @@ def test_the_table_is_found_whatever_a_handler_does_to_its_search_path(stage: Ma
     assert outcomes(made.process([routed(1), routed(2)])) == ["handled", "handled"]
 
 
-# -- the setting ------------------------------------------------------------------------------------------------------------------------------
+# -- the setting -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -473,7 +480,14 @@ def test_a_misspelt_address_is_told_without_its_password(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:p%40ss@localhost/db", "host=/run/postgresql dbname=x", "postgresql:///db", "postgresql://a:1,b:2/db", "postgresql://a,b/db"]
+    "url",
+    [
+        "postgresql://u:p%40ss@localhost/db",
+        "host=/run/postgresql dbname=x",
+        "postgresql:///db",
+        "postgresql://a:1,b:2/db",
+        "postgresql://a,b/db",
+    ],
 )
 def test_a_good_address_has_no_fault(url: str) -> None:
     """All forms that libpq knows."""

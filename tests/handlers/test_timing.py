@@ -100,7 +100,7 @@ def test_one_of_several_that_overruns_leaves_the_others_alone(stage: MakeStage, 
     assert outcomes(stage(handle, limit=LIMIT, concurrency=2).process(records)) == ["timeout", "handled", "follows", "handled"]
 
 
-# -- coroutines ---------------------------------------------------------------------------------------------------------------------
+# -- coroutines ------------------------------------------------------------------------------------------------------
 
 
 def async_stage(stage: MakeStage, handle: Callable[[Any], Any], size: int = 1) -> HandlerStage:
