@@ -34,11 +34,10 @@ class UnknownRole(Exception):
 
 
 class Roles:
-    """The roles that were asked for (all that make sense where none was). slot: see `postroom run`."""
+    """The roles that were asked for (all that make sense where none was)."""
 
-    def __init__(self, site: Site, wanted: Sequence[str], drain: bool, slot: int | None = None) -> None:
+    def __init__(self, site: Site, wanted: Sequence[str], drain: bool) -> None:
         self._site = site
-        self._slot = slot
         everything = [name for name in LISTENERS if getattr(site.settings.ingest, name) and not drain]
         everything += ["chain", *(f"handler:{name}" for name in site.handler_names), "replyer"]
         if site.settings.replies.outbox or site.settings.replies.smtp:

@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -100,6 +101,8 @@ class Supervisor:
         return found
 
     def _start(self) -> None:
+        # The log's calls give the interpreter up; with the usual 5 ms a deciding thread would keep each of them waiting that long.
+        sys.setswitchinterval(0.0005)
         for service in self._services:
             service.start()
         self._threads = [threading.Thread(target=self._run_one, args=(runner,), name=runner.stage.name) for runner in self._runners]

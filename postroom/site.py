@@ -50,6 +50,8 @@ class Site:
         self.settings = config.settings
         self.topics = Topics(config.settings.log.prefix)
         self.handler_names = list(config.settings.handlers)
+        self.slot: str | None = None
+        """On Kafka: the worker's slot that was asked for."""
 
     @classmethod
     def at(cls, file: Path) -> "Site":
@@ -66,7 +68,7 @@ class Site:
             return SqliteLog(self.config.folder / url.removeprefix("sqlite:///"))
         from postroom.brokers import kafka_log
 
-        return kafka_log(self.config)
+        return kafka_log(self.config, self.slot)
 
     def topic_specs(self) -> list[TopicSpec]:
         """Every topic that the settings imply."""

@@ -63,6 +63,7 @@ class Runner:
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
         self._gained: frozenset[int] = frozenset()
+        self._lost = False
         self._polled_to: dict[TopicPartition, int] = {}
         self._skipped: dict[TopicPartition, int] = {}
         self._skipped_at = 0.0
@@ -100,6 +101,8 @@ class Runner:
     def _turn(self, consumer: Consumer) -> None:
         try:
             batch = self._poll(consumer)
+            if self._lost:
+                raise Fenced("partitions were lost with work in hand")
             if self._gained:
                 gained, self._gained = self._gained & consumer.assigned, frozenset()
                 self._remember(consumer, gained)
@@ -266,6 +269,7 @@ class Runner:
     def _afresh(self, consumer: Consumer) -> None:
         """Back to where the group stands, with what is remembered built anew."""
         self._under_way.clear()
+        self._lost = False
         self._forget(consumer.assigned)
         try:
             consumer.rewind()
@@ -318,6 +322,7 @@ class Runner:
         except (Fenced, Transient) as error:
             log.info("%s: gave partitions up unfinished: %s", self.stage.name, error)
             self._under_way.clear()
+            self._lost = True
         self._forget(partitions)
 
     def _take_back(self, consumer: Consumer, partitions: frozenset[int]) -> None:

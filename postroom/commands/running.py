@@ -30,7 +30,9 @@ def run(
     ] = None,
     drain: Annotated[bool, typer.Option(help="Stop when everything is done; 75 when only waiting things are left.")] = False,
     patience: Annotated[str, typer.Option(help="With --drain: how long only waiting things may be left.")] = "30s",
-    slot: Annotated[int | None, typer.Option(envvar="POSTROOM_SLOT", help="On Kafka: this worker's number on this host.", min=0)] = None,
+    slot: Annotated[
+        str | None, typer.Option(help="On Kafka: this worker's slot; else POSTROOM_SLOT, else the lowest that is free.")
+    ] = None,
 ) -> None:
     """Process mails."""
     try:
@@ -39,7 +41,8 @@ def run(
         raise typer.BadParameter(str(error), param_hint="--patience") from error
     site = from_context(ctx)
     try:
-        chosen = Roles(site, roles or [], drain, slot)
+        site.slot = slot
+        chosen = Roles(site, roles or [], drain)
     except UnknownRole as error:
         raise typer.BadParameter(str(error), param_hint="ROLE") from error
     chosen.probe_ports()
