@@ -77,16 +77,29 @@ def running(server: NameServer) -> Iterator[NameServer]:
                 wire = response.to_wire(max_size=65535)
                 self.wfile.write(struct.pack("!H", len(wire)) + wire)
 
-    with socketserver.ThreadingUDPServer(("127.0.0.1", 0), Udp) as udp:
-        server.port = udp.server_address[1]
-        with socketserver.ThreadingTCPServer(("127.0.0.1", server.port), Tcp) as tcp:
-            threads = [threading.Thread(target=one.serve_forever, args=(0.05,)) for one in (udp, tcp)]
+    udp, tcp = _bound(Udp, Tcp)
+    server.port = udp.server_address[1]
+    with udp, tcp:
+        threads = [threading.Thread(target=one.serve_forever, args=(0.05,)) for one in (udp, tcp)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield server
+        finally:
+            udp.shutdown()
+            tcp.shutdown()
             for thread in threads:
-                thread.start()
-            try:
-                yield server
-            finally:
-                udp.shutdown()
-                tcp.shutdown()
-                for thread in threads:
-                    thread.join()
+                thread.join()
+
+
+def _bound(
+    udp_handler: type[socketserver.BaseRequestHandler], tcp_handler: type[socketserver.BaseRequestHandler]
+) -> tuple[socketserver.ThreadingUDPServer, socketserver.ThreadingTCPServer]:
+    """Both servers on one port. A port that is free for UDP may be taken for TCP; then another is tried."""
+    for _ in range(50):
+        udp = socketserver.ThreadingUDPServer(("127.0.0.1", 0), udp_handler)
+        try:
+            return udp, socketserver.ThreadingTCPServer(udp.server_address[:2], tcp_handler)
+        except OSError:
+            udp.server_close()
+    raise OSError("no port on 127.0.0.1 is free for UDP and TCP alike")
