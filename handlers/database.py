@@ -10,17 +10,14 @@ The table is made at the first use. Nothing but a repeat reads it, so rows older
 """
 
 import re
-import socket
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from os import dup
-from typing import NoReturn
 
 import psycopg2
 from psycopg2 import errorcodes
 from psycopg2.extensions import STATUS_BEGIN, TRANSACTION_STATUS_IDLE, connection, parse_dsn
 
+from handlers.connection import EffectConnection, sever
 from handlers.fingerprint import of as fingerprint_of
 from handlers.word import Said, Word, of_raise
 from streams.faults import Hold, Newer
@@ -49,36 +46,6 @@ _LIMITS = """
         ('statement_timeout', %(limit)s), ('idle_in_transaction_session_timeout', %(idle)s), ('client_connection_check_interval', '2s')
     ) AS wanted (name, value) WHERE current_setting(name, true) IS NOT NULL
 """
-
-
-def fault(url: str) -> str | None:
-    """What is wrong with a `database` setting, as far as it can be seen without connecting, or None. Never quotes it: it may hold a
-    password, and where it is misspelt even as host or port."""
-    hint = "write it as postgresql://user@host/name, with @, / and : in a password as %40, %2F and %3A"
-    try:
-        parts = parse_dsn(url)
-    except psycopg2.Error:
-        return f"is no PostgreSQL address; {hint}"
-    ports = str(parts.get("port", "")).split(",")
-    if any(port and not port.isdigit() for port in ports) or "@" in str(parts.get("host", "")):
-        return f"has a port or host that is none; {hint}"
-    return None
-
-
-class EffectConnection(connection):
-    """What `mail.db` is: a psycopg2 connection whose transaction belongs to the program."""
-
-    def _refuse(self, *_args: object, **_kw: object) -> NoReturn:
-        raise RuntimeError(
-            "mail.db is committed or rolled back by postroom when the handler ends: use its cursors, and SAVEPOINT for a part"
-        )
-
-    commit = rollback = close = reset = set_session = set_isolation_level = _refuse
-    tpc_begin = tpc_prepare = tpc_commit = tpc_rollback = tpc_recover = __enter__ = _refuse
-    autocommit = property(lambda self: False, _refuse)
-    isolation_level = property(connection.isolation_level.__get__, _refuse)
-    readonly = property(connection.readonly.__get__, _refuse)
-    deferrable = property(connection.deferrable.__get__, _refuse)
 
 
 class Effects:
@@ -262,7 +229,7 @@ class Session:
         """From another thread: whatever this call still does has no effect. Returns at once."""
         self._abandoned = True
         if (db := self._db) is not None:
-            _sever(db)
+            sever(db)
 
     def _kept(self, db: EffectConnection, word: Said) -> Said:
         if db.status == STATUS_BEGIN and db.info.transaction_status == TRANSACTION_STATUS_IDLE:
@@ -291,16 +258,3 @@ def _clashed(said: Said) -> bool:
             break
         error = error.__cause__ or error.__context__
     return False
-
-
-def _sever(db: EffectConnection) -> None:
-    """Takes the connection away from a thread that may be in the middle of using it. The socket is shut first, so that no COMMIT goes
-    out any more; then the server is asked, in a thread because that may block, to cancel what runs."""
-    with suppress(psycopg2.Error, OSError), socket.socket(fileno=dup(db.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
-
-    def cancel() -> None:
-        with suppress(psycopg2.Error):
-            db.cancel()
-
-    threading.Thread(target=cancel, daemon=True).start()

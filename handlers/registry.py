@@ -97,11 +97,12 @@ def _command(spec: HandlerSpec, folder: Path) -> CommandHandler:
 def _python(spec: HandlerSpec, folder: Path) -> PythonHandler:
     effects = None
     if spec.database is not None:
-        from handlers import database  # psycopg2 loads only where it is used
+        from handlers.connection import fault  # psycopg2 loads only where it is used
+        from handlers.database import Effects
 
-        if fault := database.fault(spec.database):
-            raise spec.at_fault("database", fault)
-        effects = database.Effects(spec.database, spec.name, spec.timeout)
+        if why := fault(spec.database):
+            raise spec.at_fault("database", why)
+        effects = Effects(spec.database, spec.name, spec.timeout)
     function = load(spec, folder)
     return PythonHandler(spec.name, function, limit=spec.timeout, concurrency=spec.concurrency, effects=effects)
 

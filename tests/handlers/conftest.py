@@ -12,8 +12,16 @@ from handlers.python import PythonHandler
 from handlers.stage import HandlerStage
 from tests.database import database, postgres
 from tests.handlers.kit import stage_of
+from tests.handlers.sql import ask
 
 __all__ = ["database", "postgres"]
+
+
+@pytest.fixture
+def url(database: str) -> str:
+    """A database with a table of the handlers' own."""
+    ask(database, "CREATE TABLE done (what text)")
+    return database
 
 
 @pytest.fixture

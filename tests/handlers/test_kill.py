@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.handlers.test_database import ask, done
+from tests.handlers.sql import ask, done
 
 COUNT = 200
 KILLS = 6
