@@ -26,9 +26,9 @@ from topology.replies.stow import stowed
 
 log = logging.getLogger("postroom.handlers")
 
-NOT_RUN = Again("the handler paused or waited before it came to this delivery", follows=True)
-"""On the rest of a batch whose first deliveries have their words. Those are written now; the rest comes back from the retry topics
-in its order, and this counts as no try."""
+NOT_RUN = Again("the handler paused or waited before it came to this delivery", after=0.0, follows=True)
+"""On the rest of a batch whose first deliveries have their words. Those are written now; the rest comes back from the first retry
+topic in its order, and this counts as no try."""
 
 _REASONS: dict[str, Literal["crashed", "gave-up", "timeout", "stage-error"]] = {
     "crashed": "crashed",

@@ -67,7 +67,8 @@ class Server:
         self._programs = programs
         self._user = _user()
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard = subprocess.Popen([sys.executable, "-c", _GUARD, str(self.folder)], stdin=subprocess.PIPE)
+        # Both in sessions of their own, so that Ctrl-C reaches the tests first and not what they stand on.
+        self._guard = subprocess.Popen([sys.executable, "-c", _GUARD, str(self.folder)], stdin=subprocess.PIPE, start_new_session=True)
         if self._user:
             shutil.chown(self.folder, self._user)
         self._run("initdb", "-D", str(self.folder / "data"), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
@@ -95,7 +96,14 @@ class Server:
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50", "-c", "shared_buffers=16MB"]
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", user=self._user, extra_groups=[] if self._user else None
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                user=self._user,
+                extra_groups=[] if self._user else None,
+                start_new_session=True,
             )
         deadline = time.monotonic() + START_SECONDS
         while True:
