@@ -21,7 +21,7 @@ def read_signature(data: bytes, start: int) -> bytes:
     if end < 0:
         raise DamagedError("the signature block has no end line")
     lines = data[start:end].split(b"\n")
-    if lines[0].rstrip() != SIGNATURE_BEGIN:
+    if lines[0].rstrip(b" \t\r") != SIGNATURE_BEGIN:
         raise DamagedError("the signature block's first line holds more than it should")
     at = 1
     while at < len(lines) and b":" in lines[at]:

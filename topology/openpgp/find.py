@@ -73,6 +73,8 @@ def find(raw: bytes) -> Place | None:
         if spans is not None:
             if part.type.name == b"multipart/signed" and (place := _signed(raw, part, spans, first=first)):
                 return place
+            # Without parts, some programs show the text that stands there.
+            first = first and bool(spans)
             continue
         text = _text(raw, part)
         at = clear.begins(text)

@@ -21,12 +21,12 @@ _MAX_LOOKALIKES = 100
 _MAX_VALUE = 4096
 """Bytes of a Content-Type. RFC 5322 knows no limit, programs have one, and honest ones stay below 500."""
 
-# Fields with their continuations, as every program reads them. A line of blanks is a continuation to some and the header's end to
-# others. In the mail itself a mailbox's "From " line may come first.
-_HEADER_TEXT = rb"(?:[^\s:][^\n:]*+:[^\n]*+(?:\n[ \t]++\S[^\n]*+)*+(?:\n|\Z))*+"
+# Fields with their continuations, as every program reads them. A name with a blank in it or behind it is a field to some and the
+# header's end to others, and so is a line of blanks. In the mail itself a mailbox's "From " line may come first.
+_HEADER_TEXT = rb"(?:[!-9;-~]++:[^\n]*+(?:\n[ \t]++\S[^\n]*+)*+(?:\n|\Z))*+"
 _HEADER = re.compile(_HEADER_TEXT)
 _TOP_HEADER = re.compile(rb"(?:>?From [^\n]*+\n)?+" + _HEADER_TEXT)
-_WANTED = re.compile(rb"\n(content-type|content-transfer-encoding)([ \t]*+):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
+_WANTED = re.compile(rb"\n(content-type|content-transfer-encoding):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 
@@ -75,7 +75,7 @@ def read_part(raw: bytes, path: str, start: int, end: int) -> Part:
         raise AmbiguousError(f"{_place(path)} has a Content-Type or Content-Transfer-Encoding of more than {_MAX_VALUE} bytes")
     if len(types) > 1 or len(encodings) > 1:
         raise AmbiguousError(f"{_place(path)} has {'Content-Type' if len(types) > 1 else 'Content-Transfer-Encoding'} more than once")
-    encoding = encodings[0].strip().lower() if encodings else b""
+    encoding = encodings[0].strip(b" \t").lower() if encodings else b""
     return Part(path, content_type(types[0]) if types else _DEFAULT, encoding, start, body, end)
 
 
@@ -130,17 +130,12 @@ def _fields(header: bytes, *, top: bool) -> list[tuple[bytes, bytes]]:
     """Name (lower case) and unfolded value of the fields that matter here. Raises AmbiguousError where a program could see others."""
     if not (_TOP_HEADER if top else _HEADER).fullmatch(header) or header.count(b"\r") != header.count(b"\r\n"):
         raise AmbiguousError("a header holds a line that is no field, a line of blanks, or a bare carriage return")
-    found = []
-    for name, blanks, value in _WANTED.findall(b"\n" + header):
-        if blanks:
-            raise AmbiguousError("a header field has a blank before its colon")
-        found.append((name.lower(), value.replace(b"\r", b"").replace(b"\n", b"")))
-    return found
+    return [(name.lower(), value.replace(b"\r", b"").replace(b"\n", b"")) for name, value in _WANTED.findall(b"\n" + header)]
 
 
 def content_type(value: bytes) -> ContentType:
     """Reads a Content-Type value (unfolded). What breaks the grammar is not `sound`; without a media type its name is empty."""
-    value = value.strip()
+    value = value.strip(b" \t")
     match = _MEDIA_TYPE.match(value)
     if not match:
         return ContentType(b"", {}, False)
@@ -168,7 +163,7 @@ def children(raw: bytes, part: Part) -> list[tuple[int, int]]:
     Raises AmbiguousError where its boundary, or lines that look like it, could be read in more than one way.
     """
     boundary = part.type.parameters.get(b"boundary", b"")
-    if not part.type.sound or not boundary or boundary != boundary.rstrip() or part.encoding not in _IDENTITY:
+    if not part.type.sound or not boundary or boundary != boundary.strip() or part.encoding not in _IDENTITY:
         raise AmbiguousError(f"{_place(part.path)} is a multipart whose Content-Type or encoding can be read in more than one way")
     delimiter = b"--" + boundary
     if raw.find(b"\r" + delimiter, part.body, part.end) >= 0:
@@ -196,12 +191,12 @@ def _delimiters(raw: bytes, part: Part, delimiter: bytes) -> Iterator[tuple[int,
     while at >= 0:
         line_end = raw.find(b"\n", at + 1, part.end)
         behind = line_end + 1 if line_end >= 0 else part.end
-        rest = raw[at + 1 + len(delimiter) : behind].rstrip()
+        rest = raw[at + 1 + len(delimiter) : behind].removesuffix(b"\n").removesuffix(b"\r").rstrip(b" \t")
         if rest in (b"", b"--"):
             yield at, rest, behind
         else:
             lookalikes += 1
-            if lookalikes > _MAX_LOOKALIKES or part.type.name == b"multipart/signed":
+            if lookalikes > _MAX_LOOKALIKES or part.type.name == b"multipart/signed" or b"\r" in rest:
                 raise AmbiguousError(f"{_place(part.path)} has lines that begin as its boundary and go on")
         at = raw.find(b"\n" + delimiter, behind - 1, part.end)
 

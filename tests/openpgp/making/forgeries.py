@@ -175,6 +175,9 @@ def _structure(block: bytes, part: bytes, armor: bytes) -> Iterator[Case]:
         signed(part, armor, parameters=other),
         "ambiguous",
     )
+    hollow = b'Content-Type: multipart/mixed; boundary="=_none"\r\n\r\nstatus invalid'
+    shows = "A multipart without parts stands before the signed one. Some programs show the text in it, so it counts as one."
+    yield mime("99-behind-hollow-multipart", shows, multipart("mixed", hollow, whole), "not-first")
     no_type = multipart("signed", part, b"Content-Type: text/plain\r\n\r\n" + armor, parameters=PROTOCOL)
     yield mime(
         "95-other-signature-part",
