@@ -139,9 +139,8 @@ def _write_raw(site: Site, mail: Mail) -> None:
     except Gone as error:
         _stop(str(error), 1)
     if mail.envelope.get("truncated"):
-        print(
-            f"postroom: of {mail.envelope['size']} octets only these first {len(found)} were kept: the mail is too large", file=sys.stderr
-        )
+        size = mail.envelope["size"]
+        print(f"postroom: only the first {len(found)} of {size:,} octets were kept: the mail is too large", file=sys.stderr)
     sys.stdout.buffer.write(found)
     sys.stdout.buffer.flush()
 
@@ -222,9 +221,9 @@ def failures(ctx: typer.Context, selectors: Selectors, as_json: Json = False) ->
             out.json(group)
             continue
         out.line((f"{group['count']:>7} × ", "bold"), (group["reason"], "red"), (f"  {group['handler'] or ''}", "bold"))
-        out.line((" " * 10 + safe(group["fingerprint"] or "no exception"), ""))
+        out.line((" " * 10 + (group["fingerprint"] or "no exception"), ""))
         if group["detail"]:
-            out.line((" " * 10 + safe(group["detail"])[:200], "dim"))
+            out.line((" " * 10 + group["detail"][:200], "dim"))
         out.line((f"{'':10}{_when(group['first_seen'])} to {_when(group['last_seen'])}", "dim"))
         out.line((f"{'':10}postroom show {group['mail_id'][:SHORT_ID]}", "dim"))
     out.flush()
@@ -256,7 +255,8 @@ def _say(found: Accounts, out: Out) -> None:
             (f"{count:>10}  ", "bold red" if bad else "bold" if count else "dim"), (f"{name:<17}", "red" if bad else ""), (meaning, "dim")
         )
     for fault in found.records:
-        out.line((f"\n{fault['problem']}: ", "bold red"), (fault["why"], ""))
+        out.line()
+        out.line((f"{fault['problem']}: ", "bold red"), (fault["why"], ""))
         if fault["mail_id"]:
             out.line((f"  mail {fault['mail_id']}" + (f", replay {fault['generation']}" if fault["generation"] else ""), ""))
         for record in fault["records"]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from postroom.reading.gathering import Mail
-from postroom.reading.render import Part, safe
+from postroom.reading.render import Part
 from topology.facts import rfc3339
 from topology.ports import Archive
 
@@ -53,12 +53,12 @@ def report_parts(report: dict[str, Any] | None) -> Iterator[list[Part]]:
     if report is None:
         yield [("the report itself is not in the repository any more", "dim")]
         return
-    yield [(safe(str(report.get("id"))), "bold red")]
+    yield [(str(report.get("id")), "bold red")]
     for name in ("time", "topic", "type", "value", "detail", "mail_id", "delivery_id"):
         if report.get(name):
-            yield [(f"  {name:<12}", "dim"), (safe(str(report[name])), "")]
+            yield [(f"  {name:<12}", "dim"), (str(report[name]), "")]
     traceback = str(report.get("tb_text") or "")
     if traceback:
         yield []
-        yield from ([("  " + safe(line), "")] for line in traceback.splitlines())
+        yield from ([("  " + line, "")] for line in traceback.splitlines())
         yield []

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from postroom.reading.render import Part
+from postroom.reading.render import Part, styled
 from postroom.reading.timeline import Line, Story
 
 
@@ -26,15 +26,15 @@ def as_renderable(story: Story) -> RenderableType:
     """A story for a terminal, wrapped within its columns."""
     about = Table.grid(padding=(0, 2))
     for name, value in story.about:
-        about.add_row(Text(f"  {name}", "dim"), Text(value))
+        about.add_row(styled([(f"  {name}", "dim")]), styled([(value, "")]))
     lines = Table.grid(padding=(0, 2))
     lines.add_column(justify="right", no_wrap=True, style="dim")
     lines.add_column(no_wrap=True, style="bold")
     lines.add_column(overflow="fold")
     for line in story.lines:
-        lines.add_row(Text(line.when), Text(line.label), _told(line))
-    return Group(Text(story.title, "bold"), about, Text(""), lines)
+        lines.add_row(styled([(line.when, "")]), styled([(line.label, "")]), _told(line))
+    return Group(styled([(story.title, "bold")]), about, Text(""), lines)
 
 
 def _told(line: Line) -> Text:
-    return Text("\n").join([Text.assemble(*line.parts), *(Text(f"  {note}", "dim") for note in line.notes)])
+    return Text("\n").join([styled(line.parts), *(styled([(f"  {note}", "dim")]) for note in line.notes)])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from postroom.reading.render import Part, safe
+from postroom.reading.render import Part
 
 _KEY = 60
 """Characters of a key record that are shown."""
@@ -16,11 +16,11 @@ def authentication_parts(member: dict[str, Any]) -> list[Part]:
     if member.get("method"):
         parts.append((f" by {member['method']}", ""))
     if member.get("sender"):
-        parts.append((f", {safe(member['sender'])}", ""))
+        parts.append((f", {member['sender']}", ""))
         parts.append((f" in {member['source'].capitalize()}" if member.get("source") else "", "dim"))
     if member.get("account"):
-        name = f" ({safe(member['account_name'])})" if member.get("account_name") else ""
-        parts.append((f", account {safe(member['account'])}{name}", ""))
+        name = f" ({member['account_name']})" if member.get("account_name") else ""
+        parts.append((f", account {member['account']}{name}", ""))
     return parts
 
 
@@ -30,34 +30,34 @@ def evidence_lines(member: dict[str, Any], told_anyway: str | None = None) -> li
     reason = member.get("reason")
     if reason and reason != told_anyway:
         why = "why not stronger" if member["strength"] != "strong" else "noted"
-        lines.append(f"{why}: {safe(reason)}")
+        lines.append(f"{why}: {reason}")
     told = (reason, told_anyway)
     if member.get("account_active") is False:
         lines.append("the account is not active")
     if member.get("account_requires_strong"):
         lines.append("the account demands strong proof")
     lines += [_dkim(result, told) for result in member.get("dkim") or ()]
-    lines += [f"looked up {safe(name)}: {_answer(answer)}" for name, answer in (member.get("dns") or {}).items()]
+    lines += [f"looked up {name}: {_answer(answer)}" for name, answer in (member.get("dns") or {}).items()]
     if results := member.get("results"):
-        lines.append(f"Authentication-Results: {safe(results.get('field') or results.get('reason') or 'none')}")
+        lines.append(f"Authentication-Results: {results.get('field') or results.get('reason') or 'none'}")
     lines += _openpgp(member.get("openpgp"), told)
     return lines
 
 
 def _because(judged: dict[str, Any], told: tuple[str | None, ...]) -> str:
     reason = judged.get("reason")
-    return f": {safe(reason)}" if reason and reason not in told else ""
+    return f": {reason}" if reason and reason not in told else ""
 
 
 def _dkim(result: dict[str, Any], told: tuple[str | None, ...]) -> str:
     why = _because(result, told)
-    return f"DKIM of {safe(result.get('domain'))}, selector {safe(result.get('selector'))}: {safe(result.get('result'))}{why}"
+    return f"DKIM of {result.get('domain')}, selector {result.get('selector')}: {result.get('result')}{why}"
 
 
 def _answer(answer: Any) -> str:
     if answer is None:
         return "no such name"
-    text = safe(answer if isinstance(answer, str) else " | ".join(str(one) for one in answer))
+    text = answer if isinstance(answer, str) else " | ".join(str(one) for one in answer)
     return text if len(text) <= _KEY else f"{text[:_KEY]}…"
 
 
@@ -69,8 +69,8 @@ def _openpgp(member: dict[str, Any] | None, told: tuple[str | None, ...]) -> lis
     lines = []
     for signature in member.get("signatures") or ():
         key = signature.get("fingerprint") or signature.get("key") or "an unknown key"
-        made = f", made {safe(signature['created_at'])}" if signature.get("created_at") else ""
-        by = f", judged by {safe(signature['engine'])}" if signature.get("engine") else ""
+        made = f", made {signature['created_at']}" if signature.get("created_at") else ""
+        by = f", judged by {signature['engine']}" if signature.get("engine") else ""
         why = _because(signature, told)
-        lines.append(f"OpenPGP ({safe(member.get('form'))}) by {safe(key)}: {safe(signature.get('verdict'))}{made}{by}{why}")
+        lines.append(f"OpenPGP ({member.get('form')}) by {key}: {signature.get('verdict')}{made}{by}{why}")
     return lines

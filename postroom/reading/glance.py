@@ -22,7 +22,7 @@ REPLY = b"postroom.reply"
 _OURS = f'{{"version":"{VERSION.partition(".")[0]}.'.encode()
 RAW = re.compile(rb',"raw":\{"log":"([^"\\]*)","topic":"([^"\\]*)","partition":(\d{1,9}),"offset":(\d{1,18})\}')
 """The position of the raw record: log id, topic, partition, offset."""
-_REPLAY = b',"replay":{'
+_REPLAY = b'"replay":{'
 _GENERATION = re.compile(rb',"replay":\{"generation":(\d{1,18})[,}]')
 _ROUTE = re.compile(rb',"route":\{"delivery_id":"([0-9a-f]{32})"')
 _OUTCOME = re.compile(
@@ -66,7 +66,7 @@ def generation(data: bytes) -> int:
     if _REPLAY not in data:
         return 0
     found = _GENERATION.search(data)
-    return int(found[1]) if found else int(document(data)["replay"]["generation"])
+    return int(found[1]) if found else int((document(data).get("replay") or {}).get("generation", 0))
 
 
 def routed_delivery(data: bytes) -> str | None:

@@ -5,10 +5,9 @@ from typing import Any
 
 import orjson
 from rich.console import Console
-from rich.text import Text
 
 from postroom.reading.draw import as_parts, as_renderable
-from postroom.reading.render import Part, plain
+from postroom.reading.render import Part, plain, styled
 from postroom.reading.timeline import Story
 
 
@@ -25,7 +24,7 @@ class Out:
     def line(self, *parts: Part) -> None:
         """A line of safe text. On a terminal it wraps as the terminal does."""
         if self._console:
-            self._console.print(Text.assemble(*parts), soft_wrap=True)
+            self._console.print(styled(parts), soft_wrap=True)
         else:
             sys.stdout.buffer.write(plain(parts).encode("utf-8", "backslashreplace") + b"\n")
 

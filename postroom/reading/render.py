@@ -1,6 +1,9 @@
-"""Text for people, in parts that have a style, and safe against what mails contain."""
+"""Text for people, in parts that have a style. Parts hold what mails contain as it is; only `plain` and `styled` bring it out, and
+make it safe."""
 
 from collections.abc import Iterable
+
+from rich.text import Text
 
 from postroom.reading.rows import Row
 
@@ -13,11 +16,11 @@ Part = tuple[str, str]
 """Text with its style, "" for none."""
 
 
-def safe(text: str | None) -> str:
+def safe(text: str) -> str:
     """Text out of a mail as a terminal may show it: whatever could move the cursor, change colours, turn the direction of reading
     or hide itself is written as an escape (Unicode's categories Cc, Cf, Cs, Co, Cn, Zl, Zp)."""
-    if not text or text.isprintable():
-        return text or ""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else " " if char == "\N{NO-BREAK SPACE}" else _escaped(char) for char in text)
 
 
@@ -26,8 +29,13 @@ def _escaped(char: str) -> str:
 
 
 def plain(parts: Iterable[Part]) -> str:
-    """The text of parts, without blanks at its end."""
-    return "".join(text for text, _ in parts).rstrip()
+    """Parts as one line of safe text, without blanks at its end."""
+    return safe("".join(text for text, _ in parts)).rstrip()
+
+
+def styled(parts: Iterable[Part]) -> Text:
+    """Parts as one line of safe text with its styles."""
+    return Text.assemble(*((safe(text), style) for text, style in parts))
 
 
 def outcome_parts(row: Row) -> list[Part]:
@@ -44,10 +52,10 @@ def outcome_parts(row: Row) -> list[Part]:
         (_clock(row["decided_at"] or row["received_at"]), "dim"),
         (f"  {(row['mail_id'] or '')[:SHORT_ID]}  ", "dim"),
         (f"{word:<11}", STYLES[status]),
-        (f"{safe(why):<17}", STYLES[status]),
-        (f" {safe(who) or '<>'}", ""),
+        (f"{why:<17}", STYLES[status]),
+        (f" {who or '<>'}", ""),
         (" → ", "dim"),
-        (safe(row["recipient"]) or "whole mail", "" if row["recipient"] else "dim"),
+        (row["recipient"] or "whole mail", "" if row["recipient"] else "dim"),
         (f"  {row['handler']}" if row["handler"] else "", "bold"),
         (f"  {row['strength']}" if row["strength"] else "", "dim"),
         *ends,

@@ -6,7 +6,7 @@ from typing import Any
 
 from postroom.reading.evidence import authentication_parts, evidence_lines
 from postroom.reading.gathering import Entry, Mail
-from postroom.reading.render import STYLES, SYMBOLS, Part, safe
+from postroom.reading.render import STYLES, SYMBOLS, Part
 from streams.retries import ATTEMPT
 from topology.facts import rfc3339, to_ms
 
@@ -16,7 +16,8 @@ _FAR_APART = 1000
 
 @dataclass(slots=True)
 class Line:
-    """One thing that happened. when: a time, or how long after the mail was taken in. notes: what it rests on."""
+    """One thing that happened. when: a time, or how long after the mail was taken in. notes: what it rests on. The texts are as the
+    mail has them; `draw` makes them safe."""
 
     when: str
     label: str
@@ -57,14 +58,14 @@ def _about(mail: Mail) -> Iterator[tuple[str, str]]:
     screenings = [entry.facts["screening"] for entry in mail.entries if entry.facts.get("screening")]
     subject = next((screening["subject"] for screening in screenings if screening.get("subject")), None)
     if subject:
-        yield "subject", safe(subject)
+        yield "subject", subject
     senders = [entry.facts["authentication"].get("sender") for entry in mail.entries if entry.facts.get("authentication")]
     if any(senders):
-        yield "author", safe(next(sender for sender in senders if sender))
+        yield "author", next(sender for sender in senders if sender)
     if mail.envelope.get("message_id"):
-        yield "message-id", safe(mail.envelope["message_id"])
+        yield "message-id", mail.envelope["message_id"]
     for code in mail.warnings:
-        yield "warning", safe(code)
+        yield "warning", code
 
 
 class _Teller:
@@ -122,9 +123,9 @@ class _Teller:
         envelope = entry.facts["envelope"]
         first = entry is self._mail.entries[0]
         sender = envelope["sender"]
-        who = "no envelope sender" if sender is None else f"envelope sender {safe(sender) or '<>'}"
-        to = ", ".join(safe(recipient) for recipient in envelope["recipients"]) or "nobody named"
-        how = f"by {safe(envelope['via'])}, {envelope['size']:,} octets, {who}, for {to}"
+        who = "no envelope sender" if sender is None else f"envelope sender {sender or '<>'}"
+        to = ", ".join(envelope["recipients"]) or "nobody named"
+        how = f"by {envelope['via']}, {envelope['size']:,} octets, {who}, for {to}"
         notes = []
         if envelope.get("truncated"):
             notes.append("too large: only its first 64 KiB were kept")
@@ -141,20 +142,20 @@ class _Teller:
     def _repeated(self, entry: Entry) -> Line:
         event = entry.facts["repeated"]
         first = event["first"]
-        whom = ", ".join(safe(recipient) for recipient in event["recipients"]) or "this mail"
+        whom = f" for {', '.join(event['recipients'])}" if event["recipients"] else ""
         where = f"first at {first['topic']}/{first['partition']}/{first['offset']}"
-        return self._line(entry, "bounce filter", [("repeated", "yellow"), (f": {whom} was here before, {where}", "")])
+        return self._line(entry, "bounce filter", [("repeated", "yellow"), (f"{whom}, {where}", "")])
 
     # -- what was decided ---------------------------------------------------------------------------------------------------------
 
     def _screening(self, entry: Entry) -> Line:
         member = entry.facts["screening"]
         if member.get("rule"):
-            parts = [(f"rule {member['rule']}", "yellow"), (f" fired on {safe(member.get('field'))}", "")]
+            parts = [(f"rule {member['rule']}", "yellow"), (f" fired on {member.get('field')}", "")]
         else:
             parts = [("passed", "green"), (", no rule fired", "dim")]
         silent = member.get("silence")
-        return self._line(entry, "bounce filter", parts, [f"no mail of ours may answer it: {safe(silent)}"] if silent else [])
+        return self._line(entry, "bounce filter", parts, [f"no mail of ours may answer it: {silent}"] if silent else [])
 
     def _authentication(self, entry: Entry) -> Line:
         member, outcome = entry.facts["authentication"], entry.facts.get("outcome") or {}
@@ -167,9 +168,9 @@ class _Teller:
             word = f"waits for a later try after {tries.decode()}" if tries != b"0" else "waits behind an earlier mail"
             yield self._line(entry, f"handler {route['handler']}", [(word, "blue"), (f" ({record.topic})", "dim")])
             return
-        captured = ", ".join(f"{safe(name)}={safe(value)}" for name, value in (route.get("captures") or {}).items())
+        captured = ", ".join(f"{name}={value}" for name, value in (route.get("captures") or {}).items())
         parts = [
-            (f"{safe(route['recipient'])} → ", ""),
+            (f"{route['recipient']} → ", ""),
             (f"handler {route['handler']}", "bold"),
             (f", address from {_source(route['source'])}", "dim"),
         ]
@@ -182,16 +183,16 @@ class _Teller:
         if outcome.get("reason"):
             parts.append((f", {outcome['reason']}", STYLES[status]))
         if outcome.get("recipient") and outcome["stage"] == "routing":
-            parts.append((f", {safe(outcome['recipient'])}", ""))
+            parts.append((f", {outcome['recipient']}", ""))
         if outcome.get("detail") and outcome["detail"] != (entry.facts.get("screening") or {}).get("field"):
-            parts.append((f": {safe(outcome['detail'])}", ""))
+            parts.append((f": {outcome['detail']}", ""))
         notes = []
         if outcome.get("attempts", 1) > 1:
             notes.append(f"after {outcome['attempts']} tries")
         if outcome.get("oops_id"):
             notes.append(f"{outcome['oops_id']}")
         if outcome.get("fingerprint"):
-            notes.append(f"fingerprint {safe(outcome['fingerprint'])}")
+            notes.append(f"fingerprint {outcome['fingerprint']}")
         label = outcome["stage"].replace("handler:", "handler ").replace("bounce-filter", "bounce filter")
         return self._line(entry, label, parts, notes)
 
@@ -199,14 +200,14 @@ class _Teller:
 
     def _reply(self, entry: Entry) -> Line:
         event = entry.facts["reply"]
-        kind = {"oops": "OOPS mail", "notice": "notice", "answer": "the handler's answer"}.get(event["kind"], safe(event["kind"]))
+        kind = {"oops": "OOPS mail", "notice": "notice", "answer": "the handler's answer"}.get(event["kind"], event["kind"])
         self._told.add(("reply", event["reply_id"]))
         if event["status"] == "sent":
-            parts = [("sent", "green"), (f": {kind} to {safe(event.get('to'))}", "")]
+            parts = [("sent", "green"), (f": {kind} to {event.get('to')}", "")]
         elif event["status"] == "silent":
-            parts = [("silent", "dim"), (f": no {kind}, by the rule {safe(event.get('rule'))}", "")]
+            parts = [("silent", "dim"), (f": no {kind}, by the rule {event.get('rule')}", "")]
         else:
-            parts = [("given up", "red"), (f": {kind}, {safe(event.get('rule'))}", "")]
+            parts = [("given up", "red"), (f": {kind}, {event.get('rule')}", "")]
         notes = [f"after {event['attempts']} tries"] if event.get("attempts", 1) > 1 else []
         return self._line(entry, "reply", parts, notes)
 
@@ -219,12 +220,12 @@ class _Teller:
                 yield Line("now", "reply", [("waiting", "blue"), (" to be written or sent", "")])
         for place, stage in self._mail.waits.items():
             route = self._mail.current[place].get("route")
-            whom = f" for {safe(route['recipient'])}" if route else ""
+            whom = f" for {route['recipient']}" if route else ""
             yield Line("now", "pending", [(f"waits for {stage}", "blue"), (whom, "")])
 
 
 def _source(source: str) -> str:
-    return {"envelope": "the envelope", "to-cc": "To and Cc"}.get(source, f"the field {safe(source.removeprefix('header:'))}")
+    return {"envelope": "the envelope", "to-cc": "To and Cc"}.get(source, f"the field {source.removeprefix('header:')}")
 
 
 def _clock(at: str) -> str:

@@ -70,8 +70,8 @@ class Story:
         mail = b"From: test@example.org\nMessage-ID: <%d@x>\n\nhello\n" % number
         digest = sha256(mail)
         mail_id = ids.mail_id(sender, digest.digest(), None)
-        members: dict[str, Any] = {"received_at": self.at, "via": "lmtp", "message_id": f"{number}@x"} | envelope
-        facts = Facts(Envelope(mail_id, sender, recipients, size=len(mail), digest=digest.hexdigest(), **members), replay=replay)
+        members: dict[str, Any] = {"received_at": self.at, "via": "lmtp", "message_id": f"{number}@x", "size": len(mail)} | envelope
+        facts = Facts(Envelope(mail_id, sender, recipients, digest=digest.hexdigest(), **members), replay=replay)
         draft = raw_draft(self.topics, facts.envelope, mail)
         headers = tuple((name, facts.encode() if name == FACTS else value) for name, value in draft.headers)
         (position,) = self.append(draft._replace(headers=headers, unique=None if repeat else draft.unique))
@@ -124,7 +124,7 @@ class Story:
         """The end of a delivery, by its handler."""
         assert facts.route
         route = facts.route
-        known = {"stage": f"handler.{route.handler}", "handler": route.handler}
+        known = {"stage": f"handler:{route.handler}", "handler": route.handler}
         return self.end(facts, status, reason, delivery_id=route.delivery_id, recipient=route.recipient, **known | members)
 
     def end(self, facts: Facts, status: Any, reason: str | None, *, stage: str = "bounce-filter", **members: Any) -> Facts:
