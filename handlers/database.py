@@ -209,7 +209,7 @@ class Session:
         return db
 
     def end(self, word: Word) -> None:
-        """What the handler said. Commits what was handled, with its key, and rolls back the rest."""
+        """What the handler said. Commits what was handled, with its key, and rolls back the rest. Raises Hold, Newer."""
         db = self._db
         assert db
         try:
@@ -222,8 +222,10 @@ class Session:
         lost = bool(db.closed)
         self._release(db)
         again = isinstance(word, Said) and word.reason == "handler-error" and (lost or _clashed(word))
-        if not self._abandoned and (not again or self._calls > AGAIN):
-            self._word = word
+        if self._abandoned or (again and self._calls <= AGAIN):
+            return
+        # The last commit may have arrived although its answer did not, here as in `begin`.
+        self._word = self._effects.known([self._key]).get(self._key, word) if lost else word
 
     def cut_off(self) -> None:
         """From another thread: whatever this call still does has no effect. Returns at once."""

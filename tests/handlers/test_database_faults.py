@@ -95,6 +95,22 @@ def test_a_commit_whose_answer_is_lost_is_found_by_its_key(stage: MakeStage, url
     assert done(url) == ["no. 1"]
 
 
+def test_the_last_commit_is_looked_up_too(stage: MakeStage, url: str, proxy: CuttingProxy) -> None:
+    """After three calls that lost their connection on the way, the fourth loses only the answer to its commit."""
+    calls = []
+
+    def handle(mail: Any) -> None:
+        do(mail)
+        calls.append(mail.id)
+        if len(calls) <= 3:
+            do(mail, "SELECT pg_terminate_backend(pg_backend_pid())")
+        proxy.armed.set()
+
+    assert outcomes(stage(handle, url=proxy.url).process([routed(1)])) == ["handled"]
+    assert (len(calls), proxy.cuts) == (4, 1)
+    assert done(url) == ["no. 1"]
+
+
 def test_a_query_that_kills_its_connection_each_time_is_the_mails_fault(stage: MakeStage, url: str) -> None:
     """A fresh connection can be had, so the role does not wait; the next mail is handled."""
     calls = []
