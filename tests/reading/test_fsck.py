@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
+import orjson
 import pytest
 
 from postroom.reading.fsck import COUNTS, Accounts, fsck
 from streams.log import Extent, Reader, Standing
 from streams.record import Position, Record, TopicPartition
+from tests.reading.conftest import Postroom
 from tests.reading.story import CHAIN, Story
 from topology.facts import Facts, Replay
 from topology.records import outcome_draft
@@ -370,3 +372,32 @@ def one_partition(story: Story) -> Story:
     folder = story.path.parent / "one"
     folder.mkdir()
     return Story(folder, partitions=1)
+
+
+# -- the command ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_says_0_when_everything_adds_up(story: Story, postroom: Postroom) -> None:
+    story.handled(1)
+    story.all_passed()
+    result = postroom("fsck", "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert orjson.loads(result.stdout) == dict.fromkeys(COUNTS, 0) | {"raw": 1, "ended": 1}
+    assert [line.split()[:2] for line in postroom("fsck").stdout.splitlines()] == [
+        [str(count), name] for name, count in orjson.loads(result.stdout).items()
+    ]
+
+
+def test_the_command_says_1_and_names_what_is_at_fault(story: Story, postroom: Postroom) -> None:
+    facts = story.screened(story.raw(1))
+    assert facts.raw
+    story.all_passed()
+    result = postroom("fsck", "--json")
+    assert (result.exit_code, result.stderr) == (1, "")
+    document = orjson.loads(result.stdout)
+    assert document["lost"] == 1
+    (record,) = document["records"]
+    assert record["raw"] == {"topic": "mail.raw", "partition": facts.raw.partition, "offset": facts.raw.offset}
+    told = postroom("fsck")
+    assert told.exit_code == 1
+    assert f"lost: screened, but neither authenticated nor ended\n  mail {facts.envelope.mail_id}\n" in told.stdout
