@@ -4,7 +4,7 @@ Pure functions of the mail, what was looked up, and the receive time.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from topology import authres, dkim
@@ -67,7 +67,8 @@ def by_domain(
     results = dkim.verify(signed, answers, received_ms, limits)
     verdict = authres.judge(_fields(head), policy.authserv_id) if policy.authserv_id else None
     evidence = {
-        "dkim": tuple(asdict(result) for result in results),
+        # The key records stand under dns, once.
+        "dkim": tuple(asdict(replace(result, key=None)) for result in results),
         "results": asdict(verdict) if verdict and verdict.field else None,
         "dns": {name: answers[name].evidence() for one in signed if (name := one.dns_name) and name in answers},
     }
@@ -88,13 +89,15 @@ def _method(
 ) -> str | None:
     domain = address.rpartition("@")[2]
     for result in results:
-        if result.result == "pass" and policy.trusts(result.domain) and aligned(result.domain, domain, policy.alignment):
+        # Sender can be added to anybody's signed mail; it is the signer's word only where the signature covers it.
+        covered = is_from or "sender" not in result.unsigned
+        if result.result == "pass" and covered and policy.trusts(result.domain) and aligned(result.domain, domain, policy.alignment):
             return "dkim"
-    if verdict:
-        # The server that we name vouches for the signature, so the signer needs no place in trusted_domains. DMARC is about From only.
+    if verdict and is_from:  # which fields were signed, Authentication-Results does not say, so it proves From only
+        # The server that we name vouches for the signature, so the signer needs no place in trusted_domains.
         if any(aligned(signer, domain, policy.alignment) for signer in verdict.signers):
             return "authentication-results"
-        if is_from and verdict.author and aligned(verdict.author, domain, "strict"):
+        if verdict.author and aligned(verdict.author, domain, "strict"):
             return "authentication-results"
     return None
 

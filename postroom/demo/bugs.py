@@ -11,7 +11,8 @@ STORE = Path(__file__).with_name("bugs.json")
 def handle(mail: Mail) -> bool | Reply | None:
     """Opens a bug or comments on one; what the sender hears is what it returns or raises."""
     bugs = json.loads(STORE.read_text()) if STORE.exists() else {}
-    text = mail.signed_text or mail.message.get_content()
+    body = mail.message.get_body(("plain",))
+    text = mail.signed_text or (body.get_content() if body else "")
     if "number" not in mail.captures:
         number = str(len(bugs) + 1)
         bugs[number] = [f"{mail.message['subject']}\n\n{text}"]

@@ -141,7 +141,7 @@ class Place:
 
     def reply_about(self, oops_id: str) -> EmailMessage:
         """The one mail of ours that quotes an OOPS id."""
-        found = [mail for mail in self.outbox() if oops_id in mail.get_payload(0).get_content()]  # type: ignore[union-attr]
+        found = [mail for mail in self.outbox() if oops_id in words_of(mail)]
         assert len(found) == 1
         return found[0]
 
@@ -149,6 +149,12 @@ class Place:
         """The mails that a Maildir handler wrote."""
         path = self.folder / name
         return [message.as_bytes() for message in mailbox.Maildir(path, create=False)] if path.exists() else []
+
+
+def words_of(mail: EmailMessage) -> str:
+    """What a mail of ours says: its text, or its first part."""
+    part = next(mail.iter_parts()) if mail.is_multipart() else mail
+    return str(part.get_content())
 
 
 def _section(head: str, values: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ INBOX = {
     "domains": ["example.org", "foo.com", "lists.example.org", "bugs.example.org"],
     "allow_unknown_senders": True,
 }
-NOT_OURS = ("other", "stranger")
+NOT_OURS = ("p256", "stranger")
 SENDER = "test@example.org"
 
 
@@ -101,7 +101,7 @@ def test_s1_to_s6_every_openpgp_case_has_its_outcome(make: MakePlace, legacy: st
 
 def test_s3_a_good_key_that_is_not_the_accounts_leaves_the_mail_weak_and_says_why(make: MakePlace) -> None:
     place = signed_place(make)
-    path = next(path for path in sorted((OPENPGP / "cases").glob("*.toml")) if 'key = "other"' in path.read_text(encoding="utf-8"))
+    path = next(path for path in sorted((OPENPGP / "cases").glob("*.toml")) if 'key = "p256"' in path.read_text(encoding="utf-8"))
     received = tomllib.loads(path.read_text(encoding="utf-8"))["received_at"]
     mail_id = place.lines("import", "--received-at", received, "--recipient", "a@example.org", str(path.with_suffix(".eml")))[0]["mail_id"]
     place.drain()
