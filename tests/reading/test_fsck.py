@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 import pytest
 
+from postroom.reading.cut import Cut
 from postroom.reading.fsck import COUNTS, Accounts, fsck
+from postroom.reading.look import Look
 from streams.log import Extent, Reader, Standing
 from streams.record import Position, Record, TopicPartition
 from tests.reading.conftest import Postroom
@@ -19,9 +21,9 @@ from topology.records import outcome_draft
 BOTH = ("a@bugs.example.org", "b@bugs.example.org")
 
 
-def look(story: Story, log: Reader | None = None) -> Accounts:
+def look(story: Story) -> Accounts:
     """The accounts, without the pause before the second look; that the fates add up is held on the way."""
-    found = fsck(log or story.log, story.topics, ["bugs", "help"], pause=0)
+    found = fsck(story.log, story.topics, ["bugs", "help"], pause=0)
     assert tuple(found.counts) == COUNTS
     assert found.counts["raw"] == sum(found.counts[name] for name in COUNTS[1:-1])
     assert found.clean == (not found.records)
@@ -361,9 +363,11 @@ def test_a_log_that_is_being_worked_on_shows_no_fault(story: Story, topic: str) 
         story.end(story.screened(story.raw(6)), "dropped", "loop")
         story.all_passed()
 
-    found = look(story, Busy(story.log, f"mail.{topic}", work))
-    assert found.clean
-    assert found.counts["raw"] == 4
+    cut = Cut(story.log, story.topics, ["bugs", "help"])
+    first_look = Look(Busy(story.log, f"mail.{topic}", work), story.topics, cut)
+    verdict = first_look.judge()
+    assert (verdict.faults, first_look.stray_count) == ([], 0)
+    assert sum(verdict.sound.values()) == 4
     assert accounts(story) == {"raw": 6, "ended": 6}
 
 
