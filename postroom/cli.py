@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from postroom.commands import demo, ingest, reading, running, setup
-from postroom.ingest.listener import ListenerError
 from postroom.settings import SettingsError
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
@@ -47,7 +46,7 @@ def main() -> None:
     """The console script."""
     try:
         app()
-    except (SettingsError, ListenerError, Fatal, Newer) as error:
+    except (SettingsError, Fatal, Newer) as error:
         _say(error, 2)
     except (LogError, Hold) as error:
         _say(error, EX_TEMPFAIL)

@@ -1,4 +1,7 @@
-"""One installation: the settings, and every part that they name, each made at its first use and shared from then on."""
+"""One installation: the settings, and every part that they name, each made at its first use and shared from then on.
+
+Parts are imported where they are made: `list` needs neither DNS nor cryptography, and answers the sooner.
+"""
 
 import logging
 import os
@@ -6,32 +9,28 @@ import time
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from postroom.accounts import TomlDirectory
-from postroom.archive import ObjectArchive
-from postroom.dns import DnsResolver
-from postroom.ingest.accept import Acceptor
-from postroom.ingest.room import Room
-from postroom.oopses import OopsReports
 from postroom.settings import Config, SettingsError, load
-from postroom.zone import ZoneError, ZoneResolver
 from streams.errors import TopicMissing
 from streams.log import Log, TopicSpec
 from streams.record import Record
 from streams.sqlite import SqliteLog
-from topology.authentication import AuthenticationStep
-from topology.bounce_filter import BounceFilter
 from topology.head import HeadReader
-from topology.openpgp import Keyring, KeyringError
-from topology.ports import Resolver
-from topology.proofs import Policy
 from topology.records import Topics
-from topology.repeats import Repeats
-from topology.routing import Destination, Routing, Table, compiled
-from topology.screening import Screen
-from topology.step import MailSource, Step
+
+if TYPE_CHECKING:
+    from postroom.accounts import TomlDirectory
+    from postroom.archive import ObjectArchive
+    from postroom.ingest.accept import Acceptor
+    from postroom.oopses import OopsReports
+    from topology.openpgp import Keyring
+    from topology.ports import Resolver
+    from topology.proofs import Policy
+    from topology.routing import Table
+    from topology.step import Step
 
 log = logging.getLogger("postroom")
 
@@ -121,15 +120,19 @@ class Site:
             self.log.ensure_group(group, topics)
 
     @cached_property
-    def oopses(self) -> OopsReports:
+    def oopses(self) -> "OopsReports":
         """The OOPS repository."""
+        from postroom.oopses import OopsReports
+
         return OopsReports(self.config.path(self.settings.oops.path))
 
     # -- what comes in --------------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def archive(self) -> ObjectArchive:
+    def archive(self) -> "ObjectArchive":
         """The archive of large mails."""
+        from postroom.archive import ObjectArchive
+
         try:
             return ObjectArchive(self.settings.archive.url, self.config.folder)
         except ValueError as error:
@@ -141,8 +144,11 @@ class Site:
         return HeadReader(self.settings.routing.original_recipient_headers)
 
     @cached_property
-    def acceptor(self) -> Acceptor:
+    def acceptor(self) -> "Acceptor":
         """Makes mails durable."""
+        from postroom.ingest.accept import Acceptor
+        from postroom.ingest.room import Room
+
         ingest = self.settings.ingest
         watched = [self.config.folder] if self.archive.directory is None else [self.config.folder, self.archive.directory]
         return Acceptor(
@@ -158,8 +164,10 @@ class Site:
     # -- the chain ------------------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def keyring(self) -> Keyring:
+    def keyring(self) -> "Keyring":
         """The public keys."""
+        from topology.openpgp import Keyring, KeyringError
+
         folder = self.settings.accounts.keys
         if folder is None:
             return Keyring.of([])
@@ -169,8 +177,10 @@ class Site:
             raise SettingsError(f"{self.config.file}: [accounts] keys: {error}") from error
 
     @cached_property
-    def directory(self) -> TomlDirectory:
+    def directory(self) -> "TomlDirectory":
         """The accounts."""
+        from postroom.accounts import TomlDirectory
+
         settings = self.settings.accounts
         if settings.postgresql:
             raise SettingsError(f"{self.config.file}: [accounts] postgresql: not built yet; use [accounts] file")
@@ -179,8 +189,11 @@ class Site:
         return TomlDirectory(self.config.path(settings.file))
 
     @cached_property
-    def resolver(self) -> Resolver:
+    def resolver(self) -> "Resolver":
         """DNS, or a zone file in its stead."""
+        from postroom.dns import DnsResolver
+        from postroom.zone import ZoneError, ZoneResolver
+
         zone = self.settings.authentication.dns_zone
         if zone is None:
             return DnsResolver()
@@ -189,8 +202,10 @@ class Site:
         except ZoneError as error:
             raise SettingsError(f"{self.config.file}: [authentication] dns_zone: {error}") from error
 
-    def policy(self) -> Policy:
+    def policy(self) -> "Policy":
         """The settings of [authentication] as the stage takes them."""
+        from topology.proofs import Policy
+
         settings = self.settings.authentication
         return Policy(
             settings.trusted_domains,
@@ -209,8 +224,15 @@ class Site:
         assert self.resolver
         assert self.archive
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> "list[Step]":
         """Bounce filter, authentication and routing, each new (they keep state of their own)."""
+        from topology.authentication import AuthenticationStep
+        from topology.bounce_filter import BounceFilter
+        from topology.repeats import Repeats
+        from topology.routing import Routing
+        from topology.screening import Screen
+        from topology.step import MailSource
+
         settings = self.settings
         mails = MailSource(self.log, self.archive)
         screen = Screen(settings.bounce_filter.rules, settings.bounce_filter.max_received)
@@ -224,8 +246,10 @@ class Site:
     def _screened_since(self, partition: int, since: int) -> Iterable[Record]:
         return self.log.read(self.topics.screened, partition, since=since)
 
-    def table(self) -> Table:
+    def table(self) -> "Table":
         """The handlers as routing knows them."""
+        from topology.routing import Destination, Table, compiled
+
         return Table(
             Destination(name, handler.domains, compiled(handler.patterns), handler.allow_unknown_senders, handler.require_strong)
             for name, handler in self.settings.handlers.items()

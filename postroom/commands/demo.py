@@ -14,12 +14,9 @@ from rich.text import Text
 
 from postroom import demo as demonstration
 from postroom.commands.reading import timeline
-from postroom.ingest.importing import Options, run_import
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.rows import Found
 from postroom.reading.selectors import Selectors
-from postroom.roles import Roles
-from postroom.running import Supervisor
 from postroom.site import Site, now_ms
 
 _STYLES = {"handled": "green", "dropped": "dim", "rejected": "yellow", "returned": "cyan", "failed": "red"}
@@ -36,6 +33,8 @@ Folder = Annotated[Path, typer.Option(help="The working folder; an earlier demo 
 
 def demo(folder: Folder = Path("postroom-demo")) -> None:
     """Run the demo: sample mails through every stage, on the embedded log."""
+    from postroom.ingest.importing import Options, run_import
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=120)
@@ -60,6 +59,9 @@ def _log_to(file: Path) -> None:
 
 
 def _drain(site: Site) -> None:
+    from postroom.roles import Roles
+    from postroom.running import Supervisor
+
     roles = Roles(site, [], drain=True)
     left = Supervisor(site.log, roles.runners()).drain(30.0, lambda _left: None)
     if left is not None:

@@ -2,16 +2,17 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from postroom.roles import Roles, UnknownRole
-from postroom.running import Left, Supervisor
 from postroom.settings import seconds
 from postroom.site import from_context
+
+if TYPE_CHECKING:
+    from postroom.running import Left
 
 
 def register(app: typer.Typer) -> None:
@@ -35,6 +36,9 @@ def run(
     ] = None,
 ) -> None:
     """Process mails."""
+    from postroom.roles import Roles, UnknownRole
+    from postroom.running import Supervisor
+
     try:
         waits = seconds(patience)
     except ValueError as error:
@@ -58,7 +62,7 @@ def run(
         sys.exit(os.EX_TEMPFAIL)
 
 
-def _say_what_is_left(left: Left) -> None:
+def _say_what_is_left(left: "Left") -> None:
     counts = ", ".join(f"{count} in {group}" for group, count in left.counts.items())
     print(f"postroom: stopped with work left: {counts or 'nothing more'}; run again later", file=sys.stderr)
 

@@ -9,7 +9,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from postroom import checks, sample, table
+from postroom import sample, table
 from postroom.settings import SettingsError
 from postroom.site import from_context
 from streams.errors import TopicMissing
@@ -51,6 +51,8 @@ def init(ctx: typer.Context) -> None:
 
 def check(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Is everything that the settings name there, and sane?"""
+    from postroom import checks
+
     site = from_context(ctx)
     worst = 0
     for finding in checks.run(site):

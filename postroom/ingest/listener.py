@@ -16,6 +16,7 @@ from postroom.ingest.accept import Acceptor
 from postroom.ingest.appender import Appender
 from postroom.ingest.dialogue import Dialogue
 from postroom.ingest.limits import Desk, Limits
+from postroom.settings import SettingsError
 
 _BACKLOG = 256
 _SOCKET_MODE = 0o660
@@ -26,7 +27,7 @@ _HINTS = {
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 
 
-class ListenerError(Exception):
+class ListenerError(SettingsError):
     """The listener cannot be set up; the text names the setting and what to do. Exit status 2."""
 
 
