@@ -1,6 +1,6 @@
 """Which mail an id means: a mail id, a delivery id, the beginning of either, an OOPS id, or a Message-ID."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import orjson
@@ -25,24 +25,17 @@ class Ambiguous(Exception):
 
 
 def resolve(log: Reader, topics: Topics, text: str) -> str:
-    """The mail id that an id stands for: a mail id, a delivery id, at least 8 digits of either, an OOPS id, or a Message-ID.
-    Raises NotFound, Ambiguous."""
+    """The mail id that an id stands for: a mail id, a delivery id, at least 8 digits of either, an OOPS id, or a Message-ID. What has
+    an outcome is looked at first, and what is still on its way only when nothing there has the id. Raises NotFound, Ambiguous."""
     wanted = _Wanted(text)
     if wanted.whole_id and any(True for _ in keyed(log, topics, wanted.whole_id)):
         return wanted.whole_id
-    found: dict[str, None] = {}
-    for data in _all_facts(log, topics):
-        if wanted.needle in data:
-            facts = orjson.loads(data)
-            if wanted.fits(facts):
-                found[facts["envelope"]["mail_id"]] = None
-                if wanted.whole_id or len(found) > _MOST_NAMED:
-                    break
+    found = _mails(_facts_of(log, topics.outcomes), wanted) or _mails(_facts_on_their_way(log, topics), wanted)
     if not found:
         raise NotFound(f"no mail on the log has the id {text}")
     if len(found) > 1:
         raise Ambiguous(f"{text} could be any of several mails: {', '.join(found)}")
-    return next(iter(found))
+    return found[0]
 
 
 class _Wanted:
@@ -74,10 +67,24 @@ class _Wanted:
         return False
 
 
-def _all_facts(log: Reader, topics: Topics) -> Iterator[bytes]:
-    """Facts of every mail, as bytes: outcomes, what was screened, and what waits."""
-    there = log.topics()
-    for topic in (topics.outcomes, topics.screened):
-        if topic in there:
-            yield from (record.value for record in log.read(topic))
+def _mails(documents: Iterable[bytes], wanted: _Wanted) -> list[str]:
+    """The ids of the mails that fit, each once, as far as it takes to tell that there are several."""
+    found: dict[str, None] = {}
+    for data in documents:
+        if wanted.needle in data:
+            facts = orjson.loads(data)
+            if wanted.fits(facts):
+                found[facts["envelope"]["mail_id"]] = None
+                if wanted.whole_id or len(found) > _MOST_NAMED:
+                    break
+    return list(found)
+
+
+def _facts_of(log: Reader, topic: str) -> Iterator[bytes]:
+    if topic in log.topics():
+        yield from (record.value for record in log.read(topic))
+
+
+def _facts_on_their_way(log: Reader, topics: Topics) -> Iterator[bytes]:
+    yield from _facts_of(log, topics.screened)
     yield from (waiting_facts(log.id, record) for _, record in waiting(log, topics))
