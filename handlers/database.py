@@ -14,19 +14,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import psycopg2
-from psycopg2 import errorcodes
-from psycopg2.extensions import STATUS_BEGIN, TRANSACTION_STATUS_IDLE, connection, parse_dsn
+from psycopg2.extensions import STATUS_BEGIN, TRANSACTION_STATUS_IDLE, connection
 
-from handlers.connection import EffectConnection, sever
+from handlers.connection import AGAIN, CLASHES, EffectConnection, connect, in_words, sever
 from handlers.fingerprint import of as fingerprint_of
 from handlers.word import Said, Word, of_raise
 from streams.faults import Hold, Newer
 
 SCHEMA = 1
 """Of the table, kept in its comment."""
-AGAIN = 3
-"""How often a handler is called again after a deadlock, a serialisation failure or a lost connection."""
-_CLASHES = (errorcodes.DEADLOCK_DETECTED, errorcodes.SERIALIZATION_FAILURE)
 _LOCK = 0x706F7374726F6F6D
 """Of the advisory lock under which the table is made: "postroom"."""
 _CREATE = f"""
@@ -39,13 +35,6 @@ _FIND = """
     SELECT quote_ident(nspname), obj_description(pg_class.oid, 'pg_class')
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = to_regclass('postroom_effects')
 """
-# The server itself ends what an abandoned call left behind: a statement that runs on, a transaction that idles, a statement
-# whose client has gone (PostgreSQL 14 and later).
-_LIMITS = """
-    SELECT set_config(name, value, false) FROM (VALUES
-        ('statement_timeout', %(limit)s), ('idle_in_transaction_session_timeout', %(idle)s), ('client_connection_check_interval', '2s')
-    ) AS wanted (name, value) WHERE current_setting(name, true) IS NOT NULL
-"""
 
 
 class Effects:
@@ -56,7 +45,8 @@ class Effects:
         self.part = f"database of handler {handler}"
         self._url = url
         self._handler = handler
-        self._limits = {"limit": f"{max(1, round(limit * 1000))}ms", "idle": f"{round(limit) + 60}s"}
+        # A little longer than the call, so that the word on one that is late is never the server's "statement timeout".
+        self._statement_seconds = limit + 2
         self._idle: list[EffectConnection] = []
         self._table: str | None = None
 
@@ -121,18 +111,10 @@ class Effects:
 
     def _connect(self) -> EffectConnection:
         try:
-            db = psycopg2.connect(
-                self._url,
-                connection_factory=EffectConnection,
-                connect_timeout=int(parse_dsn(self._url).get("connect_timeout", 10)),
-                fallback_application_name=f"postroom handler {self._handler}",
-            )
+            db = connect(self._url, f"handler {self._handler}", self._statement_seconds, EffectConnection)
         except psycopg2.Error as error:
             raise self._away(error) from None
         try:
-            with db.cursor() as cursor:
-                cursor.execute(_LIMITS, self._limits)
-            connection.commit(db)
             self._table = self._table or self._found(db)
         except BaseException as error:
             connection.close(db)
@@ -163,9 +145,7 @@ class Effects:
         return f"{schema}.postroom_effects"
 
     def _away(self, error: psycopg2.Error) -> Hold:
-        words = " ".join(str(error).split())
-        password = parse_dsn(self._url).get("password")
-        return Hold(self.part, words.replace(str(password), "…") if password else words)
+        return Hold(self.part, in_words(error, self._url))
 
 
 class Session:
@@ -254,7 +234,7 @@ def _clashed(said: Said) -> bool:
     """Whether the handler failed by a deadlock or a serialisation failure, perhaps wrapped in an error of its own."""
     error = said.error
     for _ in range(10):
-        if isinstance(error, psycopg2.Error) and error.pgcode in _CLASHES:
+        if isinstance(error, psycopg2.Error) and error.pgcode in CLASHES:
             return True
         if error is None:
             break
