@@ -1,6 +1,7 @@
 """Sequoia and GnuPG as they are used here: what they are asked, what they agree on, and what happens when GnuPG fails."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -135,3 +136,29 @@ def test_no_agent_and_no_network_program_is_left_behind(tmp_path: Path) -> None:
     names = {path.name for path in home.rglob("*")}
     assert names
     assert not [name for name in names if name.startswith("S.") or "dirmngr" in name]
+
+
+def test_a_home_that_was_tidied_away_is_made_again(tmp_path: Path) -> None:
+    """Systems delete temporary files that are ten days old; a worker runs for months."""
+    need_gpg()
+    keys = Keyring.of([("brainpool", (KEYS / "brainpool.asc").read_bytes())], tmp_path)
+    before = verify(BRAINPOOL, RECEIVED, keys)
+    (home,) = tmp_path.iterdir()
+    (home / "pubring.kbx").unlink()
+    assert verify(BRAINPOOL, RECEIVED, keys) == before
+    (home,) = tmp_path.iterdir()
+    shutil.rmtree(home)
+    assert verify(BRAINPOOL, RECEIVED, keys) == before
+
+
+def test_gnupg_judges_a_mail_of_10_mib(tmp_path: Path) -> None:
+    """Also one that it refuses before it has read all of it."""
+    need_gpg()
+    keys = Keyring.of([("brainpool", (KEYS / "brainpool.asc").read_bytes())], tmp_path)
+    (fingerprint,) = keys.fingerprints()
+    certificates = [key.certificate for key in keys.named(fingerprint, None)]
+    place = find.find(BRAINPOOL)
+    assert place is not None
+    signature = read_packet(next(signature_packets(forms.read(BRAINPOOL, place).packets)))
+    for packet, said in ((signature.packet, "bad"), (b"\xc2\x03\x04\x00\x00", "refused")):
+        assert keys.gnupg.check(b"x" * (10 << 20), packet, signature.created, certificates).said == said

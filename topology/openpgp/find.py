@@ -41,7 +41,7 @@ def may_be_signed(content_type: bytes | None, raw: bytes, encoding: bytes | None
     base64 text in which more than 12 KB stand before the signed block.
 
     content_type, encoding: the values of the mail's Content-Type and Content-Transfer-Encoding fields, as far as the caller has
-    them, or None. raw: the mail. About one microsecond for 4 KB with both fields, and four for a multipart; linear.
+    them, or None. raw: the mail. About one microsecond for 4 KB with both fields, and five for a multipart; linear.
     """
     if b"BEGIN PGP SIGN" in raw:
         return True

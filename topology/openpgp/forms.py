@@ -44,11 +44,11 @@ class SignedThing:
 
     def _digest(self, number: int, form: bytes, signature: SignaturePacket) -> "hashlib._Hash":
         """The running hash of a form. It is kept where no salt stands before it: eight signatures over 10 MiB cost one hash each else."""
-        name = HASHES[signature.hash]
+        new = HASHES[signature.hash]
         if signature.salt:
-            return hashlib.new(name, signature.salt + form)
+            return new(signature.salt + form, usedforsecurity=False)
         if (number, signature.hash) not in self._hashed:
-            self._hashed[number, signature.hash] = hashlib.new(name, form, usedforsecurity=False)
+            self._hashed[number, signature.hash] = new(form, usedforsecurity=False)
         return self._hashed[number, signature.hash].copy()
 
 

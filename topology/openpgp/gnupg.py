@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -83,29 +84,42 @@ class GnupgHome:
                 ) from error
 
     def _prepare(self, candidates: Sequence[Certificate]) -> None:
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="postroom-gnupg-", dir=self._parent)
-        if self._gpg is None:
-            environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
-            self._gpg = _Gpg(gnupghome=self._folder.name, options=_OPTIONS, env=environment)
+        if self._folder is None or not Path(self._folder.name, "pubring.kbx").exists():
+            self._begin()
         new = [candidate for candidate in candidates if candidate.fingerprint not in self._imported]
         if new:
-            self._gpg.import_keys(b"".join(candidate.binary() for candidate in new))
+            result = self._gpg.import_keys(b"".join(candidate.binary() for candidate in new))
+            _ended(result)
             self._imported.update(candidate.fingerprint for candidate in new)
+
+    def _begin(self) -> None:
+        """Makes the folder: for the first time, or again where something tidied it away, as it is done to old temporary files."""
+        self._folder = tempfile.TemporaryDirectory(prefix="postroom-gnupg-", dir=self._parent, ignore_cleanup_errors=True)
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+        self._gpg = _Gpg(gnupghome=self._folder.name, options=_OPTIONS, env=environment)
+        self._imported = set()
 
     def _verify(self, document: bytes, packet: bytes, at: int) -> Answer:
         assert self._folder is not None
-        signature = Path(self._folder.name, "signature")
-        signature.write_bytes(packet)
+        # From a file and not through a pipe: gpg may answer without reading all of it.
+        path = Path(self._folder.name, "document")
+        path.write_bytes(document)
         # The mark at the end stops the clock there.
         when = f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%S}!"
-        result = self._gpg.verify_data(str(signature), document, extra_args=["--faked-system-time", when])
-        if result.returncode is None or result.returncode < 0:
-            raise GnupgError(f"gpg did not end within {TIMEOUT:.0f} s")
+        try:
+            result = self._gpg.verify_file(BytesIO(packet), str(path), extra_args=["--faked-system-time", when])
+        finally:
+            path.unlink()
+        _ended(result)
         said = _said(result)
         if said != "bad" and int(result.sig_timestamp or 0) != at:
             said = "refused"  # GnuPG read another time than we did
         return Answer(said, result.pubkey_fingerprint, result.fingerprint)
+
+
+def _ended(result: Any) -> None:
+    if result.returncode is None or result.returncode < 0:
+        raise GnupgError(f"gpg did not end within {TIMEOUT:.0f} s, or was killed; see why it hangs, and replay the mails that it missed")
 
 
 def _said(result: Any) -> Literal["good", "bad", "expired", "revoked", "refused"]:

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from topology.openpgp.errors import DamagedError
-from topology.openpgp.packets import HASHES, SignaturePacket, read_packet
+from topology.openpgp.packets import HASHES, SHA1, SignaturePacket, read_packet
 from topology.openpgp.result import Verdict
 from topology.openpgp.sequoia import Certificate, KeyPacket
 
 DSA, ELGAMAL = 17, 20
 _RSA = (1, 2, 3)
-_SHA1 = 2
 _SOFT_REASONS = (1, 3)  # superseded, retired; no reason given counts as compromised
 _MAY_SIGN = 0x02
 _SELF_SIGNATURES = (0x10, 0x11, 0x12, 0x13, 0x1F)
@@ -60,7 +59,7 @@ class Key:
         algorithm = self.packet.algorithm
         if algorithm in (DSA, ELGAMAL) or (algorithm in _RSA and self.packet.bits < 2048):
             return True
-        modern = any(binding.hash in HASHES and binding.hash != _SHA1 for binding in self.bindings)
+        modern = any(binding.hash in HASHES and binding.hash != SHA1 for binding in self.bindings)
         return not modern or bool(self.primary and self.primary.is_weak())
 
     def was_bound(self, at: int) -> bool:

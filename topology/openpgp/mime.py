@@ -7,6 +7,7 @@ the reader of a signed mail was shown.
 import binascii
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from topology.openpgp.errors import AmbiguousError, DamagedError
@@ -133,6 +134,7 @@ def _fields(header: bytes, *, top: bool) -> list[tuple[bytes, bytes]]:
     return [(name.lower(), value.replace(b"\r", b"").replace(b"\n", b"")) for name, value in _WANTED.findall(b"\n" + header)]
 
 
+@lru_cache(maxsize=256)
 def content_type(value: bytes) -> ContentType:
     """Reads a Content-Type value (unfolded). What breaks the grammar is not `sound`; without a media type its name is empty."""
     value = value.strip(b" \t")

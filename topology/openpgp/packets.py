@@ -16,8 +16,17 @@ _IGNORED = (10, 21)  # marker and padding packets: RFC 9580 sections 5.8 and 5.1
 MAX_PACKET = 128 * 1024
 """Bytes of one signature packet. The largest in use (SLH-DSA) has 50 KB."""
 
-HASHES = {2: "sha1", 8: "sha256", 9: "sha384", 10: "sha512", 11: "sha224", 12: "sha3_256", 14: "sha3_512"}
-"""Hash algorithms that are judged (RFC 9580 section 9.5), as hashlib calls them. MD5 and RIPEMD-160 are not: collisions are cheap."""
+SHA1 = 2
+HASHES = {
+    SHA1: hashlib.sha1,
+    8: hashlib.sha256,
+    9: hashlib.sha384,
+    10: hashlib.sha512,
+    11: hashlib.sha224,
+    12: hashlib.sha3_256,
+    14: hashlib.sha3_512,
+}
+"""Hash algorithms that are judged (RFC 9580 section 9.5). MD5 and RIPEMD-160 are not: collisions are cheap."""
 _HASH_NAMES = {1: "MD5", 3: "RIPEMD-160"}
 
 BINARY, TEXT = 0x00, 0x01

@@ -72,8 +72,8 @@ class SignedRange:
 class Verification:
     """What there was to verify in one mail.
 
-    form: how it was signed. signatures: at least one, in the mail's order, at most MAX_SIGNATURES; those behind are not looked at.
-    signed: the range, when at least one signature is good; else None.
+    form: how it was signed; always mime where the mail is ambiguous. signatures: at least one, in the mail's order, at most
+    MAX_SIGNATURES; those behind are not looked at. signed: the range, when at least one signature is good; else None.
     """
 
     form: Form

@@ -9,7 +9,7 @@ from topology.openpgp.forms import SignedThing
 from topology.openpgp.gnupg import GnupgError
 from topology.openpgp.keyring import Keyring
 from topology.openpgp.lifetime import DSA, ELGAMAL, Key, day
-from topology.openpgp.packets import BINARY, TEXT, SignaturePacket, read_packet, signature_packets, unsupported
+from topology.openpgp.packets import BINARY, SHA1, TEXT, SignaturePacket, read_packet, signature_packets, unsupported
 from topology.openpgp.result import MAX_SIGNATURES, Engine, Form, Signature, Verdict, Verification
 
 log = logging.getLogger(__name__)
@@ -18,14 +18,15 @@ AHEAD = 600
 """Seconds by which a signature may be younger than the receipt and still be Sequoia's to judge: its own tolerance is 30 minutes,
 counted from the clock."""
 
-_SHA1 = 2
 _MICALG = {b"pgp-md5": 1, b"pgp-sha1": 2, b"pgp-ripemd160": 3, b"pgp-sha256": 8, b"pgp-sha384": 9, b"pgp-sha512": 10, b"pgp-sha224": 11}
 
 _CHANGED = (
     "the signature does not fit the text: it was changed after it was signed, or a program on the way re-wrapped it; "
     "send it again, signed as PGP/MIME if it happens twice"
 )
-_OLD = "only GnuPG accepts this signature, not Sequoia, as its key or algorithms are too weak; sign with a new key of type Ed25519"
+_OLD = "the signature is of an old kind, by its key or algorithms (DSA, SHA-1, short RSA, version 3); sign with a new key of type Ed25519"
+    "the signature is of an old kind, by its key or its algorithms (DSA, SHA-1, short RSA, version 3); sign with a new key of type Ed25519"
+)
 
 
 def verify(raw: bytes, received_at_ms: int, keys: Keyring) -> Verification | None:
@@ -98,7 +99,7 @@ def _ask(form: bytes, signature: SignaturePacket, received: int, named: tuple[Ke
         reason = f"the signature expired on {day(signature.expires)}, before the mail came; sign it again"
         return _result(signature, "expired-signature", claimed, reason=reason)
     clocked = signature.expires is not None or signature.created > received + AHEAD
-    old = signature.version == 3 or signature.hash == _SHA1 or signature.algorithm in (DSA, ELGAMAL)
+    old = signature.version == 3 or signature.hash == SHA1 or signature.algorithm in (DSA, ELGAMAL)
     if not clocked and (mine := sequoia.check(form, signature.packet, signature.created, candidates)):
         return _result(signature, "good", mine.certificate, mine.key, "sequoia", legacy=old, reason=_OLD if old else "")
     faults = [fault for key in named if (fault := key.fault(signature.created))]
