@@ -25,8 +25,6 @@ _CHANGED = (
     "send it again, signed as PGP/MIME if it happens twice"
 )
 _OLD = "the signature is of an old kind, by its key or algorithms (DSA, SHA-1, short RSA, version 3); sign with a new key of type Ed25519"
-    "the signature is of an old kind, by its key or its algorithms (DSA, SHA-1, short RSA, version 3); sign with a new key of type Ed25519"
-)
 
 
 def verify(raw: bytes, received_at_ms: int, keys: Keyring) -> Verification | None:
