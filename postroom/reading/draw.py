@@ -25,6 +25,8 @@ def as_parts(story: Story) -> Iterator[list[Part]]:
 def as_renderable(story: Story) -> RenderableType:
     """A story for a terminal, wrapped within its columns."""
     about = Table.grid(padding=(0, 2))
+    about.add_column(no_wrap=True)
+    about.add_column(overflow="fold")
     for name, value in story.about:
         about.add_row(styled([(f"  {name}", "dim")]), styled([(value, "")]))
     lines = Table.grid(padding=(0, 2))
