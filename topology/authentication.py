@@ -4,6 +4,7 @@ prepare asks for everything at once: the accounts of all authors in one query, t
 one, side by side. decide judges one mail by what was looked up, at its receive time.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,11 +16,13 @@ from topology.ending import whole
 from topology.facts import Authentication, Facts, Status, Strength, rfc3339, to_ms
 from topology.head import HeadReader
 from topology.item import Decision, Item
-from topology.openpgp import Keyring, Verification, may_be_signed, verify
+from topology.openpgp import Keyring, KeyringError, Verification, may_be_signed, verify
 from topology.ports import Account, Directory, Resolver
 from topology.proofs import DomainProof, Policy, by_domain, by_openpgp
 from topology.records import Topics
 from topology.step import LaterStep, MailGone, MailSource
+
+log = logging.getLogger("postroom.authentication")
 
 
 @dataclass(slots=True)
@@ -67,14 +70,16 @@ class AuthenticationStep(LaterStep):
         self._keys = keys
         self._policy = policy
         self._clock = clock
+        self._keys_fault = ""
 
     def prepare(self, items: Sequence[Item]) -> _Known:
-        """One account query for all authors; DNS for the keys of those that have one."""
+        """One account query for all authors; DNS for the keys of those that have one. Raises Hold."""
         known = _Known(rfc3339(self._clock()))
-        self._keys.reload()
         known.authors = {id(item): author.read(item.head) for item in items}
         addresses = {address for one in known.authors.values() for address in (one.from_, one.sender) if address}
         known.accounts = self._directory.lookup(addresses) if addresses else {}
+        if known.accounts:  # only then: a directory that holds keys says with its answer whether they changed
+            self._renew_keys()
         for item in items:
             one = known.authors[id(item)]
             if "dkim-signature" in item.head and item.mail is not None and (one.from_ in known.accounts or one.sender in known.accounts):
@@ -82,6 +87,17 @@ class AuthenticationStep(LaterStep):
         names = {signature.dns_name for signed in known.signed.values() for signature in signed if signature.dns_name}
         known.answers = self._resolver.txt(names) if names else {}
         return known
+
+    def _renew_keys(self) -> None:
+        """A key that cannot be read keeps none of the others from being used, and no mail from being judged."""
+        fault = ""
+        try:
+            self._keys.reload()
+        except KeyringError as error:
+            fault = str(error)
+        if fault and fault != self._keys_fault:
+            log.error("the OpenPGP keys stay as they were: %s", fault)
+        self._keys_fault = fault
 
     def decide(self, item: Item, prepared: _Known) -> Decision:
         """The authentication member, and what it ends. Raises MailGone."""

@@ -3,14 +3,18 @@
 import gc
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pysequoia
 import pytest
 
+from streams.faults import Hold
 from tests.openpgp.conftest import CASES, KEYS, keyring, need_gpg
 from topology.facts import to_ms
 from topology.openpgp import Keyring, KeyringError, verify
+from topology.openpgp.sequoia import Certificate
+from topology.openpgp.sources import certificates
 
 RECEIVED = to_ms("2026-01-10T12:05:00Z")
 CLEAR = Path(CASES, "01-clear.eml").read_bytes()
@@ -154,3 +158,57 @@ def test_a_reload_forgets_what_gnupg_knew(tmp_path: Path) -> None:
     found = verify(raw, RECEIVED, held)
     assert found is not None
     assert found.signatures[0].verdict == "unknown-key"
+
+
+class Table:
+    """Keys from elsewhere. stamp: None before anything is known of them."""
+
+    def __init__(self) -> None:
+        self.seen: object = None
+        self.names: list[str] = []
+        self.fault: Exception | None = None
+
+    def stamp(self) -> object:
+        if self.fault:
+            raise self.fault
+        return self.seen
+
+    def certificates(self) -> Iterator[Certificate]:
+        for name in self.names:
+            yield from certificates(name, (KEYS / f"{name}.asc").read_bytes())
+
+
+def test_keys_of_a_folder_and_of_another_source_are_held_together(folder: Path) -> None:
+    """The other source is first asked by a reload, and from then on when its stamp is another."""
+    keys, table = Keyring.load(folder), Table()
+    table.names = ["rsa"]
+    keys.watch(table)
+    assert keys.reload() is False, "it has no stamp yet"
+    for stamp, names, held in ((1, ["rsa"], 2), (2, ["rsa", "subkey"], 3), (3, ["ed25519"], 1)):
+        table.seen, table.names = stamp, names
+        assert keys.reload() is True
+        assert len(keys.fingerprints()) == held
+        assert _verdict(keys) == "good"
+    assert keys.reload() is False
+
+
+@pytest.mark.parametrize("fault", [Hold("accounts", "away"), KeyringError("row 1: is no public key")])
+def test_a_source_that_fails_keeps_no_other_from_being_read(folder: Path, fault: Exception) -> None:
+    keys, table = Keyring.load(folder), Table()
+    keys.watch(table)
+    table.seen, table.names = 1, ["rsa"]
+    keys.reload()
+    table.fault = fault
+    shutil.copy(KEYS / "subkey.asc", folder)
+    with pytest.raises(type(fault)):
+        keys.reload()
+    assert len(keys.fingerprints()) == 3
+
+
+def test_of_two_faults_the_one_to_wait_for_counts(folder: Path) -> None:
+    keys, table = Keyring.load(folder), Table()
+    keys.watch(table)
+    table.fault = Hold("accounts", "away")
+    (folder / "half.asc").write_bytes(b"half")
+    with pytest.raises(Hold):
+        keys.reload()

@@ -9,8 +9,9 @@ certificate says against it), text.
 """
 
 from topology.openpgp.find import may_be_signed
-from topology.openpgp.keyring import Keyring, KeyringError
+from topology.openpgp.keyring import Keyring
 from topology.openpgp.result import FAULTS, MAX_SIGNATURES, Engine, Form, Signature, SignedRange, Verdict, Verification
+from topology.openpgp.sources import KeyringError, KeySource
 from topology.openpgp.text import signed_text
 from topology.openpgp.verification import verify
 
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_SIGNATURES",
     "Engine",
     "Form",
+    "KeySource",
     "Keyring",
     "KeyringError",
     "Signature",
