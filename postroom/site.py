@@ -22,7 +22,7 @@ from topology.head import HeadReader
 from topology.records import Topics
 
 if TYPE_CHECKING:
-    from postroom.accounts import TomlDirectory
+    from postroom.directory.toml import TomlDirectory
     from postroom.archive import ObjectArchive
     from postroom.ingest.accept import Acceptor
     from postroom.oopses import OopsReports
@@ -179,7 +179,7 @@ class Site:
     @cached_property
     def directory(self) -> "TomlDirectory":
         """The accounts."""
-        from postroom.accounts import TomlDirectory
+        from postroom.directory.toml import TomlDirectory
 
         settings = self.settings.accounts
         if settings.postgresql:
