@@ -37,8 +37,8 @@ def _canonical(raw: bytes, signed: SignedRange) -> list[bytes]:
         lines = raw[signed.start : signed.end].replace(b"\r\n", b"\n").split(b"\n")
         return lines[:-1] if lines[-1] == b"" else lines
     body = decode(raw, part_at(raw, signed.part)) if signed.decoded else raw
-    lines = [line.rstrip(b" \t\r") for line in body[signed.start : signed.end].split(b"\n")]
-    return [line[2:].rstrip(b" \t\r") if line.startswith(b"- ") else line for line in lines]
+    lines = body[signed.start : signed.end].split(b"\n")
+    return [line.removeprefix(b"- ").rstrip(b" \t\r") for line in lines]
 
 
 def _first_shown(raw: bytes, *, escaped: bool) -> str:
