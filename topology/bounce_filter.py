@@ -47,7 +47,11 @@ class BounceFilter(Step):
     def facts_of(self, record: Record) -> Facts:
         """The facts of a raw record, with its position."""
         facts = Facts(foreign_envelope(record.value, record.time, self._reader)) if record.header(FACTS) is None else facts_of(record)
-        return facts.having(raw=Position(self._log_id, record.topic, record.partition, record.offset))
+        return facts.having(raw=self.position(record))
+
+    def position(self, record: Record) -> Position:
+        """A raw record is the mail."""
+        return Position(self._log_id, record.topic, record.partition, record.offset)
 
     def prepare(self, items: Sequence[Item]) -> str:
         """When the batch is decided, RFC 3339."""

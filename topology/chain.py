@@ -8,6 +8,7 @@ shorter ones from mail.screened and mail.authenticated. A stage on its own is a 
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from streams.record import Draft, Record
 from streams.stage import Failure, Result, Stage
@@ -21,6 +22,14 @@ from topology.records import Topics, fact_draft, failure_draft, mail_draft, outc
 from topology.step import MailGone, Step
 
 log = logging.getLogger("postroom.chain")
+
+
+class _Reached(NamedTuple):
+    """step: the one that fails. item: the mail as it came there. drafts: what the steps before say."""
+
+    step: Step
+    item: Item
+    drafts: list[Draft]
 
 
 class Chain(Stage):
@@ -66,14 +75,14 @@ class Chain(Stage):
         return list(outputs)
 
     def failed(self, record: Record, failure: Failure) -> list[Draft]:
-        """The outcome of a mail that a step raised on, with the facts that the steps before it could still give; of one that killed
-        the process, with the facts of its record alone."""
-        step, facts, mail = self._reached(record, failure)
+        """The outcome of a mail that a step raised on, with what the steps before it still say; of one that killed the process, with
+        the facts of its record alone."""
+        reached = self._reached(record, failure)
         reason = "crashed" if failure.kind == "crashed" else "stage-error"
         detail = failure.detail or (f"{type(failure.error).__name__}: {failure.error}" if failure.error else "")
-        decision = whole(facts, "failed", reason, stage=step.name, at=rfc3339(self._clock()), detail=detail)
-        self._tell(step, decision, failure.error)
-        return self._drafts(step, Item(record, facts, mail, HeadReader()), decision)
+        decision = whole(reached.item.facts, "failed", reason, stage=reached.step.name, at=rfc3339(self._clock()), detail=detail)
+        self._tell(reached.step, decision, failure.error)
+        return reached.drafts + self._drafts(reached.step, reached.item, decision)
 
     def _tell(self, step: Step, decision: Decision, error: BaseException | None = None) -> None:
         """What people are to see of a decision: its warnings, a line each, and a report of each failure."""
@@ -89,25 +98,26 @@ class Chain(Stage):
                 outcome.oops_id, mail_id=mail_id, delivery_id=outcome.delivery_id, where=step.name, error=error, detail=outcome.detail or ""
             )
 
-    def _reached(self, record: Record, failure: Failure) -> tuple[Step, Facts, bytes | None]:
-        """How far the record comes before it fails: the step that fails on it, and the facts and mail in hand there."""
+    def _reached(self, record: Record, failure: Failure) -> "_Reached":
+        """How far the record comes before it fails."""
         step = self._steps[0]
         try:
-            facts = step.facts_of(record)
+            item = Item(record, step.facts_of(record), None, HeadReader())
         except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
-            return step, Facts(foreign_envelope(record.value, record.time, HeadReader())), record.value
+            facts = Facts(foreign_envelope(record.value, record.time, HeadReader()), step.position(record))
+            return _Reached(step, Item(record, facts, record.value, HeadReader()), [])
+        drafts: list[Draft] = []
         if failure.kind == "crashed":
-            return step, facts, None
-        mail: bytes | None = None
+            return _Reached(step, item, drafts)
         try:
             (item,) = step.load([record])
-            facts, mail = item.facts, item.mail
             for step in self._steps:
                 decision = step.decide(item, step.prepare([item]))
-                item.facts = facts = decision.facts
+                drafts += self._drafts(step, item, decision)
+                item.facts = decision.facts
         except Exception:  # noqa: BLE001 - it failed before and fails again, at the step that we look for
-            return step, facts, mail
-        return step, facts, mail
+            return _Reached(step, item, drafts)
+        return _Reached(step, item, [])  # it does not fail alone: nothing of what it says now may count beside the failure
 
     def _drafts(self, step: Step, item: Item, decision: Decision) -> list[Draft]:
         """What a decision becomes on the log."""

@@ -44,6 +44,10 @@ class Step(ABC):
     def facts_of(self, record: Record) -> Facts:
         """The facts of one record of the source topic, without looking at the mail."""
 
+    def position(self, record: Record) -> Position | None:
+        """Where the mail of a record stands, when that is told by where the record stands."""
+        return None
+
     @abstractmethod
     def prepare(self, items: Sequence[Item]) -> Any:
         """All look-ups of the batch at once, within a deadline. Raises Hold when a whole part is away."""
