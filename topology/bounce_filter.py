@@ -10,7 +10,7 @@ from topology.head import HeadReader
 from topology.item import Decision, Item
 from topology.records import FACTS, Topics, facts_of
 from topology.repeats import Repeats
-from topology.screening import Screen
+from topology.screening import Finding, Screen
 from topology.step import MailGone, MailSource, Step
 
 
@@ -40,14 +40,17 @@ class BounceFilter(Step):
 
     def load(self, records: Sequence[Record]) -> list[Item]:
         """The mails of raw records; one that names no facts is foreign, and its envelope is read from the mail."""
-        known = [self.facts_of(record) for record in records]
+        known = [self._handed_over(record) for record in records]
         mails = self._mails.of_values(list(zip(records, known, strict=True)))
         return [Item(record, facts, mail, self._reader) for record, facts, mail in zip(records, known, mails, strict=True)]
 
     def facts_of(self, record: Record) -> Facts:
         """The facts of a raw record, with its position."""
-        facts = Facts(foreign_envelope(record.value, record.time, self._reader)) if record.header(FACTS) is None else facts_of(record)
-        return facts.having(raw=self.position(record))
+        return self._handed_over(record).having(raw=self.position(record))
+
+    def _handed_over(self, record: Record) -> Facts:
+        """The facts that ingest wrote; the position joins them with the screening, so that the document grows once."""
+        return Facts(foreign_envelope(record.value, record.time, self._reader)) if record.header(FACTS) is None else facts_of(record)
 
     def position(self, record: Record) -> Position:
         """A raw record is the mail."""
@@ -63,29 +66,29 @@ class BounceFilter(Step):
         recipients = facts.envelope.recipients
         events: tuple[Facts, ...] = ()
         if record.key is not None:  # a bare record's repeats stand in any partition, so they are not recognised
-            new, repeats, first = self._repeats.first(record.partition, record.offset, facts)
-            if first is not None:
-                assert facts.raw
-                events = (facts.having(repeated=Repeated(tuple(repeats), facts.raw._replace(offset=first)._asdict())),)
-                if not new:
+            seen = self._repeats.look(record.partition, record.offset, facts)
+            if seen.first is not None:
+                first = self.position(record)._replace(offset=seen.first)
+                events = (facts.having(raw=self.position(record), repeated=Repeated(tuple(seen.repeats), first._asdict())),)
+                if seen.nothing_new:
                     return Decision(events[0], events=events)
-            recipients = tuple(new)
-            self._repeats.remember(record.partition, record.offset, record.time, facts, recipients)
+            recipients = tuple(seen.new)
+            self._repeats.remember(record.partition, record.offset, record.time, seen.entries)
         if item.mail is None:
-            raise MailGone(facts.having(screening=Screening(recipients=recipients)))
-        decision = self._screened(item, facts, recipients, prepared)
+            raise MailGone(facts.having(raw=self.position(record), screening=Screening(recipients=recipients)))
+        decision = self._screened(item, recipients, prepared)
         decision.events = events
         return decision
 
-    def _screened(self, item: Item, facts: Facts, recipients: tuple[str, ...], at: str) -> Decision:
-        head, envelope = item.head, facts.envelope
-        if head.broken:
-            facts = facts.having(screening=Screening("malformed", head.broken, recipients=recipients))
-            return whole(facts, "rejected", "malformed", stage=self.name, at=at, detail=f"header {head.broken}")
-        finding = self._screen(head, envelope)
+    def _screened(self, item: Item, recipients: tuple[str, ...], at: str) -> Decision:
+        head, envelope = item.head, item.facts.envelope
+        finding = Finding("malformed", head.broken) if head.broken else self._screen(head, envelope)
+        silence = None if finding else self._screen.silence(head, envelope)
         subject = cut(head.first("subject") or "") or None
-        if finding:
-            facts = facts.having(screening=Screening(finding.rule, finding.field, recipients=recipients, subject=subject))
-            return whole(facts, "dropped", finding.rule, stage=self.name, at=at, detail=finding.field)
-        facts = facts.having(screening=Screening(silence=self._screen.silence(head, envelope), recipients=recipients, subject=subject))
-        return Decision(facts, onward=True)
+        screening = Screening(finding and finding.rule, finding and finding.field, silence, recipients, subject)
+        facts = item.facts.having(raw=self.position(item.record), screening=screening)
+        if finding is None:
+            return Decision(facts, onward=True)
+        if head.broken:
+            return whole(facts, "rejected", "malformed", stage=self.name, at=at, detail=f"header {head.broken}")
+        return whole(facts, "dropped", finding.rule, stage=self.name, at=at, detail=finding.field)

@@ -30,12 +30,12 @@ _LINE_START = re.compile(_FIELD_LINE)
 _MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)")
 
 
-_NAMES: dict[bytes, str] = {}
+_NAMES: dict[str, str] = {}
 """Names of fields as mail programs write them, in lower case; bounded, since a hostile mail may bring any number of them."""
 
 
-def _lower(name: bytes) -> str:
-    low = name.decode("ascii").lower()
+def _lower(name: str) -> str:
+    low = name.lower()
     if len(_NAMES) < 4096 and len(name) < 64:
         _NAMES[name] = low
     return low
@@ -52,25 +52,33 @@ class Field(NamedTuple):
 class Head:
     """The picked fields of one mail, in their order, and the header's end.
 
-    fields: all picked ones. end: the offset of the header's end in the bytes (past the last header line). body: the offset
-    at which the body starts. broken: why the header is malformed ("too-long", "too-many-fields"), or None.
+    picked: names as written, and values with their folds. end: the offset of the header's end in the bytes (past the last header
+    line). body: the offset at which the body starts. broken: why the header is malformed ("too-long", "too-many-fields"), or None.
     """
 
-    __slots__ = ("_addresses", "_by_name", "body", "broken", "end", "fields")
+    __slots__ = ("_addresses", "_by_name", "_fields", "body", "broken", "end")
 
-    def __init__(self, fields: list[Field], end: int, body: int, broken: str | None) -> None:
-        self.fields = fields
+    def __init__(self, picked: list[tuple[str, str]], end: int, body: int, broken: str | None) -> None:
         self.end = end
         self.body = body
         self.broken = broken
         self._addresses: dict[str, list[tuple[list[Address], bool]]] = {}
+        self._fields: list[Field] = []
         by_name: dict[str, list[str]] = {}
-        for name, value in fields:
+        for written, folded in picked:
+            name = _NAMES.get(written) or _lower(written)
+            value = folded.replace("\n", "") if "\n" in folded else folded
+            self._fields.append((name, value))  # type: ignore[arg-type]  # made Fields only where somebody looks at all of them
             if name in by_name:
                 by_name[name].append(value)
             else:
                 by_name[name] = [value]
         self._by_name = by_name
+
+    @property
+    def fields(self) -> list[Field]:
+        """All picked fields, topmost first."""
+        return [Field(name, value) for name, value in self._fields]
 
     @property
     def names(self) -> KeysView[str]:
@@ -102,10 +110,8 @@ class HeadReader:
 
     def __init__(self, extra: Iterable[str] = ()) -> None:
         names = "|".join([_READ, *(re.escape(name.lower()) for name in extra)])
-        self._pick = re.compile(
-            rb"^(" + names.encode("ascii") + rb")[ \t]*:(.*(?:\n[ \t].*)*)",
-            re.MULTILINE | re.IGNORECASE,
-        )
+        # ASCII: case folding would otherwise take a "sender" written with the long s of old print for the field.
+        self._pick = re.compile(rf"^({names})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE | re.IGNORECASE | re.ASCII)
 
     def read(self, raw: bytes) -> Head:
         """The head of a mail as received. Never raises; linear in the header's length."""
@@ -115,14 +121,8 @@ class HeadReader:
         if header.count(b"\n") > MAX_FIELDS and _count_fields(header) > MAX_FIELDS:
             return Head([], len(header), body, "too-many-fields")
         lines = header if b"\r" not in header else header.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        fields = [
-            Field(
-                name.decode("ascii").lower(),
-                (value if b"\n" not in value else value.replace(b"\n", b"")).decode("utf-8", "surrogateescape"),
-            )
-            for name, value in self._pick.findall(lines)
-        ]
-        return Head(fields, len(header), body, None)
+        # Decoded once and picked from as text: the fields are text to everybody who reads them.
+        return Head(self._pick.findall(lines.decode("utf-8", "surrogateescape")), len(header), body, None)
 
 
 def split(raw: bytes) -> tuple[bytes, int]:

@@ -6,6 +6,7 @@ mail.screened when a partition is assigned, so the log alone decides and a secon
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from streams.record import Record
 from topology import ids
@@ -34,9 +35,13 @@ class Repeats:
             self._known[partition] = {}
             self._ages[partition] = deque()
             for record in self._history(partition, now_ms - self._window_ms):
-                facts = facts_of(record)
+                try:
+                    facts = facts_of(record)
+                except ValueError:
+                    continue  # junk that somebody else put there says nothing of what was here before
                 if facts.raw and record.key is not None and facts.screening:
-                    self.remember(partition, facts.raw.offset, record.time, facts, facts.screening.recipients)
+                    entries = [_entry(facts, recipient) for recipient in facts.screening.recipients or (_EVERYBODY,)]
+                    self.remember(partition, facts.raw.offset, record.time, entries)
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """Forgets partitions."""
@@ -44,32 +49,48 @@ class Repeats:
             self._known.pop(partition, None)
             self._ages.pop(partition, None)
 
-    def first(self, partition: int, offset: int, facts: Facts) -> tuple[list[str], list[str], int | None]:
+    def look(self, partition: int, offset: int, facts: Facts) -> "Seen":
         """Sorts the recipients of the raw record at `offset`: those that are new, those that are repeats, and the offset of the raw
         record where the first of these came before (None where none did). A hand-over without recipients counts as one."""
         known = self._known.get(partition, {})
-        new: list[str] = []
-        repeats: list[str] = []
-        earliest: int | None = None
+        seen = Seen([], [], None, [])
         for recipient in facts.envelope.recipients or (_EVERYBODY,):
-            before = known.get(_entry(facts, recipient))
+            entry = _entry(facts, recipient)
+            before = known.get(entry)
             # A record that is processed again after a crash meets its own entry, which is no repeat.
             if before is None or before >= offset:
-                new.append(recipient)
+                seen.entries.append(entry)
+                if recipient:
+                    seen.new.append(recipient)
             else:
-                repeats.append(recipient)
-                earliest = before if earliest is None else min(earliest, before)
-        return [r for r in new if r], [r for r in repeats if r], earliest
+                seen.first = before if seen.first is None else min(seen.first, before)
+                if recipient:
+                    seen.repeats.append(recipient)
+        return seen
 
-    def remember(self, partition: int, offset: int, time_ms: int, facts: Facts, recipients: Iterable[str]) -> None:
-        """Notes that the raw record at `offset` brought these recipients; forgets what is older than the window."""
+    def remember(self, partition: int, offset: int, time_ms: int, entries: Iterable[bytes]) -> None:
+        """Notes that the raw record at `offset` brought these (see `Seen.entries`); forgets what is older than the window."""
         known, ages = self._known.setdefault(partition, {}), self._ages.setdefault(partition, deque())
-        for recipient in tuple(recipients) or (_EVERYBODY,):
-            entry = _entry(facts, recipient)
+        for entry in entries:
             if known.setdefault(entry, offset) == offset:
                 ages.append((time_ms, entry))
         while ages and ages[0][0] < time_ms - self._window_ms:
             known.pop(ages.popleft()[1], None)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the memory says of a hand-over. entries: of what is new, for `remember`."""
+
+    new: list[str]
+    repeats: list[str]
+    first: int | None
+    entries: list[bytes]
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether the whole hand-over was here before."""
+        return not self.entries
 
 
 def _entry(facts: Facts, recipient: str) -> bytes:

@@ -1,0 +1,167 @@
+"""The chain on a real log: what each step writes, and what is left when one of them fails."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from postroom.roles import Roles
+from postroom.running import Supervisor
+from postroom.site import Site
+from streams.record import Draft
+from tests.acceptance.conftest import SAMPLE
+from tests.acceptance.place import Place
+from topology.head import HeadReader
+from topology.records import facts_of
+
+MAIL = b"From: Sample Person <test@canonical.com>\nTo: 1@foo.com\nMessage-ID: <%s@x>\nReceived: by x; Mon, 2 Mar 2026 10:00:00 +0000\n\nhello\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    place = Place(
+        tmp_path, "sqlite:///postroom.db", handlers={"foo": {"use": "maildir", "path": "foo/", "domains": ["foo.com"]}}, accounts=[SAMPLE]
+    )
+    opened = Site.at(place.folder / "postroom.toml")
+    opened.ensure_topics()
+    yield opened
+    opened.close()
+
+
+def drain(site: Site, *roles: str) -> None:
+    runners = Roles(site, roles or ("chain",), drain=True).runners()
+    assert Supervisor(site.log, runners).drain(10, lambda _left: None) is None
+
+
+def append(site: Site, *values: bytes, key: bytes | None = None) -> None:
+    site.log.append([Draft(site.topics.raw, key, value) for value in values])
+
+
+def documents(site: Site, topic: str) -> list[dict[str, Any]]:
+    return [json.loads(facts_of(record).encode()) for record in site.log.read(topic)]
+
+
+def test_bare_bytes_are_a_mail_with_the_envelope_that_the_mail_tells(site: Site) -> None:
+    append(site, b"Return-Path: <A@B.org>\n" + MAIL % b"1")
+    drain(site)
+    (facts,) = documents(site, site.topics.routed("foo"))
+    assert facts["envelope"]["via"] == "foreign"
+    assert facts["envelope"]["sender"] == "a@b.org"
+    assert facts["envelope"]["received_at"] == "2026-03-02T10:00:00.000Z"
+
+
+def test_every_topic_is_written_and_what_went_on_is_marked_as_carried(site: Site) -> None:
+    append(site, MAIL % b"1", b"Precedence: bulk\n" + MAIL % b"2")
+    drain(site)
+    screened = list(site.log.read(site.topics.screened))
+    assert [record.carried for record in screened] == [True, True]
+    assert len(list(site.log.read(site.topics.authenticated))) == 1
+    (outcome,) = documents(site, site.topics.outcomes)
+    assert outcome["outcome"]["reason"] == "precedence"
+
+
+def test_stages_on_their_own_say_the_same_as_the_chain(site: Site) -> None:
+    append(site, *(MAIL % b"%d" % number for number in range(20)))
+    for role in ("bounce-filter", "authentication", "routing"):
+        drain(site, role)
+    assert [record.carried for record in site.log.read(site.topics.screened)] == [False] * 20
+    alone = {facts["envelope"]["mail_id"]: facts["route"] for facts in documents(site, site.topics.routed("foo"))}
+    assert len(alone) == 20
+    append(site, *(MAIL % b"again.%d" % number for number in range(5)))
+    drain(site)
+    assert len(documents(site, site.topics.routed("foo"))) == 25
+
+
+def test_a_record_from_outside_in_the_middle_of_the_chain_is_processed_too(site: Site) -> None:
+    append(site, MAIL % b"1")
+    drain(site, "bounce-filter")
+    (screened,) = site.log.read(site.topics.screened)
+    drain(site)
+    site.log.append([Draft(screened.topic, screened.key, screened.value, screened.headers)])
+    drain(site)
+    assert len(documents(site, site.topics.routed("foo"))) == 2
+
+
+@pytest.mark.parametrize("junk", [b"", b"{}", b"not json", b'{"envelope": {"mail_id": 1}}', b"\xff"])
+def test_junk_between_the_stages_ends_as_a_failure_and_the_partition_goes_on(site: Site, junk: bytes) -> None:
+    for topic in (site.topics.screened, site.topics.authenticated):
+        site.log.append([Draft(topic, b"k", junk, partition=0)])
+    append(site, *(MAIL % b"%d" % number for number in range(8)))
+    drain(site)
+    reasons = [facts["outcome"]["reason"] for facts in documents(site, site.topics.outcomes)]
+    assert reasons == ["stage-error", "stage-error"]
+    assert len(documents(site, site.topics.routed("foo"))) == 8
+
+
+def breaking(step: str) -> Callable[[pytest.MonkeyPatch], None]:
+    """Makes one step raise on mails whose id is unlucky."""
+
+    def patch(monkeypatch: pytest.MonkeyPatch) -> None:
+        from topology import authentication, bounce_filter, routing
+
+        kind = {
+            "bounce-filter": bounce_filter.BounceFilter,
+            "authentication": authentication.AuthenticationStep,
+            "routing": routing.Routing,
+        }[step]
+        decide = kind.decide
+
+        def raising(self: Any, item: Any, prepared: Any) -> Any:
+            if "unlucky" in (item.head.first("message-id") or ""):
+                raise ValueError("cannot")
+            return decide(self, item, prepared)
+
+        monkeypatch.setattr(kind, "decide", raising)
+
+    return patch
+
+
+@pytest.mark.parametrize("step", ["bounce-filter", "authentication", "routing"])
+def test_a_step_that_raises_on_a_mail_fails_that_mail_with_the_facts_so_far(site: Site, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    breaking(step)(monkeypatch)
+    append(site, MAIL % b"1", MAIL % b"unlucky", MAIL % b"3")
+    drain(site)
+    (facts,) = documents(site, site.topics.outcomes)
+    assert (facts["outcome"]["status"], facts["outcome"]["reason"], facts["outcome"]["stage"]) == ("failed", "stage-error", step)
+    assert ("authentication" in facts) == (step == "routing")
+    assert len(documents(site, site.topics.routed("foo"))) == 2
+    assert len(list(site.log.read(site.topics.screened))) == 3
+    (failure,) = site.log.read(site.topics.failures)
+    assert failure.value == MAIL % b"unlucky"
+    assert site.oopses.read(facts["outcome"]["oops_id"])
+
+
+def test_a_hand_over_again_of_some_recipients_goes_on_for_the_new_ones_only(site: Site) -> None:
+    for recipients in (("1@foo.com", "2@foo.com"), ("2@FOO.com", "3@foo.com"), ("3@foo.com",)):
+        raw = MAIL % b"1"
+        from hashlib import sha256
+
+        from postroom.ingest.reading import Kept
+
+        kept = Kept(raw, len(raw), sha256(raw).hexdigest(), False)
+        site.acceptor.accept(site.acceptor.arrivals(kept, sender="a@b.org", recipients=recipients, via="lmtp", received_ms=1))
+        drain(site)  # a new worker each time: what is known comes from the log
+    assert sorted(facts["route"]["recipient"] for facts in documents(site, site.topics.routed("foo"))) == [
+        "1@foo.com",
+        "2@foo.com",
+        "3@foo.com",
+    ]
+    repeated = [facts["repeated"]["recipients"] for facts in documents(site, site.topics.outcomes)]
+    assert repeated == [["2@FOO.com"], ["3@foo.com"]]
+
+
+def test_the_head_is_read_once_a_mail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[bytes] = []
+    read = HeadReader.read
+    append(site, *(MAIL % b"%d" % number for number in range(10)), key=b"k")
+    runners = Roles(site, ["chain"], drain=True).runners()
+
+    def counted(self: HeadReader, raw: bytes) -> Any:
+        reads.append(raw)
+        return read(self, raw)
+
+    monkeypatch.setattr(HeadReader, "read", counted)
+    Supervisor(site.log, runners).drain(10, lambda _left: None)
+    assert len(reads) == 20  # once for the foreign envelope, once for the three stages
