@@ -16,7 +16,10 @@ from tests.acceptance.place import Place
 from topology.head import HeadReader
 from topology.records import facts_of
 
-MAIL = b"From: Sample Person <test@canonical.com>\nTo: 1@foo.com\nMessage-ID: <%s@x>\nReceived: by x; Mon, 2 Mar 2026 10:00:00 +0000\n\nhello\n"
+MAIL = (
+    b"From: Sample Person <test@canonical.com>\nTo: 1@foo.com\nMessage-ID: <%s@x>\n"
+    b"Received: by x; Mon, 2 Mar 2026 10:00:00 +0000\n\nhello\n"
+)
 
 
 @pytest.fixture
