@@ -1,0 +1,36 @@
+"""Whether memory stays flat: the peak of a process that takes 10,000 mails from raw to outcome, beside that of one that takes more."""
+
+import resource
+import subprocess
+import sys
+
+from benchmarks.figures import machine, say
+
+COUNTS = (10_000, 200_000)
+
+
+def main(counts: tuple[int, ...] = COUNTS) -> None:
+    """Prints the peak resident memory for each count, each in a process of its own."""
+    print(f"memory: {machine()}, raw to outcome in one process")
+    for count in counts:
+        done = subprocess.run([sys.executable, "-m", "benchmarks.memory", str(count)], capture_output=True, text=True, check=True)
+        say(f"peak resident memory after {count:,} mails", float(done.stdout), "MiB")
+
+
+def run(count: int) -> None:
+    """The measured process: fills and drains in parts, as a worker that never stops sees it."""
+    import logging
+
+    from benchmarks.chain import drained
+    from benchmarks.figures import fill, site
+
+    logging.disable(logging.ERROR)
+    with site() as here:
+        for first in range(0, count, 10_000):
+            fill(here, 10_000, first)
+            drained(here)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1])) if len(sys.argv) > 1 else main()
