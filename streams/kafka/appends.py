@@ -75,7 +75,7 @@ class Appends:
         with self._lock:
             self._refuse_if_closed()
             if self._several is None:
-                transactor = Transactor(self._clients, self._topics, self._id, every_report=True)
+                transactor = Transactor(self._clients, self._topics, self._id)
                 self._several = Pipeline(transactor, interval=0.0, patience=APPEND_SECONDS, together=False)
             return self._several
 

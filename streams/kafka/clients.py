@@ -97,15 +97,22 @@ class Clients:
         more: dict[str, str | int] = {"isolation.level": level, "retry.backoff.ms": 10, "retry.backoff.max.ms": 100}
         return self._make(lambda conf: Consumer(conf, logger=self._logger), {**_CONSUMING, **more, **_QUIET, "group.id": group})
 
-    def producer(self, transactional_id: str | None = None, *, every_report: bool = True, **callbacks: Callable[..., object]) -> Producer:
-        """An idempotent producer; a transactional one when it has an id. every_report: whether deliveries are told, or failures alone,
-        which saves a call back into Python for each record."""
-        keys: dict[str, str | int] = {key: FIXED[key] for key in _PRODUCING}
+    def producer(
+        self,
+        transactional_id: str | None = None,
+        *,
+        time_ms: int = TRANSACTION_MS,
+        every_report: bool = True,
+        **callbacks: Callable[..., object],
+    ) -> Producer:
+        """An idempotent producer; a transactional one when it has an id. time_ms: after so long a record or transaction has failed.
+        every_report: whether deliveries are told, or failures alone, which saves a call back into Python for each record."""
+        keys: dict[str, str | int] = {key: FIXED[key] for key in _PRODUCING} | {"delivery.timeout.ms": time_ms}
         if transactional_id is not None:
-            keys |= {"transactional.id": transactional_id, "transaction.timeout.ms": TRANSACTION_MS}
+            keys |= {"transactional.id": transactional_id, "transaction.timeout.ms": time_ms}
         if not every_report:
             keys["delivery.report.only.error"] = True
-        return self._make(lambda conf: Producer(conf | callbacks, logger=self._logger), dict(PRODUCER) | keys)
+        return self._make(lambda conf: Producer(conf | callbacks, logger=self._logger), {**PRODUCER, **keys})
 
     def error(self, exception: KafkaException, doing: str) -> LogError:
         """Our error for a client's. doing: what, and to which topic or group. Where no broker answered, a fresh connection
@@ -134,13 +141,17 @@ class Clients:
     def _probe(self) -> KafkaError | None:
         heard: list[KafkaError] = []
         probe = self._make(lambda conf: Producer(conf | {"error_cb": heard.append}, logger=self._logger), {"log_level": 2})
-        try:
-            probe.list_topics(timeout=1)
-        except KafkaException as error:
-            probe.poll(0)
-            told = [one for one in heard if one.code() != KafkaError._ALL_BROKERS_DOWN]
-            return told[0] if told else error.args[0]
-        return None
+        deadline = time.monotonic() + 1.0
+        while True:
+            try:
+                probe.list_topics(timeout=0.2)
+            except KafkaException as exception:
+                probe.poll(0)
+                told = [error for error in heard if error.code() != KafkaError._ALL_BROKERS_DOWN]
+                if told or time.monotonic() > deadline:
+                    return told[0] if told else exception.args[0]
+            else:
+                return None
 
     def _make(self, make: Callable[[dict[str, Any]], C], settings: Mapping[str, str | int]) -> C:
         """Makes a client; ours by default, then the user's, then those that are fixed."""

@@ -68,7 +68,7 @@ class KafkaConsumer(Consumer):
         self._away = False
         self._client = terms.clients.consumer(group, error_cb=self._heard)
         self._membership = Membership(self._client, group)
-        transactor = Transactor(terms.clients, terms.topics, terms.transactional_id, self._membership, every_report=False)
+        transactor = Transactor(terms.clients, terms.topics, terms.transactional_id, self._membership)
         self._transactor = transactor
         self._pipeline = Pipeline(transactor, interval=terms.interval, patience=COMMIT_SECONDS, together=True)
         self._client.subscribe(

@@ -14,7 +14,10 @@ from streams.log import Batch
 from streams.record import Record, TopicPartition
 
 AHEAD = 2_000
-"""Messages that are taken from the client beyond a batch. It holds many more, in its own memory."""
+"""Messages that are taken from the client beyond a batch. It holds more, in its own memory."""
+
+BYTES = 16 * 1024 * 1024
+"""What is taken from the client ahead, and what goes into a batch: large mails must fill neither the memory nor a transaction's time."""
 
 
 class Inbox:
@@ -24,6 +27,7 @@ class Inbox:
         self.paused: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
         self._queues: dict[TopicPartition, deque[Message]] = {}
+        self._sizes: dict[TopicPartition, int] = {}
         self._turn = 0
 
     def __contains__(self, at: TopicPartition) -> bool:
@@ -42,24 +46,32 @@ class Inbox:
         """Partitions are read from here on."""
         self._next.update(offsets)
         self._queues.update({at: deque() for at in offsets})
+        self._sizes.update(dict.fromkeys(offsets, 0))
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """Partitions are read no more, and no longer paused either."""
         for at in partitions:
             del self._next[at]
             del self._queues[at]
+            del self._sizes[at]
             self.paused.discard(at)
 
     def room(self, limit: int) -> int:
         """How many messages more to take from the client for a batch of that limit, and for what follows; 1 at least, because the
         client is to be called in any case."""
-        ready = sum(len(queue) for at, queue in self._queues.items() if at not in self.paused)
-        return max(1, max(limit, AHEAD) - ready)
+        ready = self._ready()
+        count = sum(len(self._queues[at]) for at in ready)
+        full = sum(self._sizes[at] for at in ready) >= BYTES
+        return 1 if full else max(1, max(limit, AHEAD) - count)
+
+    def _ready(self) -> list[TopicPartition]:
+        """The partitions of which there is something to hand out."""
+        return [at for at, queue in self._queues.items() if queue and at not in self.paused]
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to hand out."""
-        return not any(queue for at, queue in self._queues.items() if at not in self.paused)
+        return not self._ready()
 
     def put(self, messages: Iterable[Message]) -> list[tuple[TopicPartition, KafkaError]]:
         """Takes messages in; those of partitions that were given up meanwhile are dropped. Returns the errors among them."""
@@ -71,35 +83,40 @@ class Inbox:
                 errors.append((at, error))
             elif (queue := self._queues.get(at)) is not None:
                 queue.append(message)
+                self._sizes[at] += len(message)
         return errors
 
     def take(self, limit: int) -> Batch:
         """A batch. Every partition that has messages gets an equal part, and what one leaves goes to the next; where the limit is
         smaller than their number, they take turns."""
-        filled = [at for at, queue in self._queues.items() if queue and at not in self.paused]
+        filled = self._ready()
         start = self._turn % len(filled) if filled else 0
         self._turn += 1
         records: list[Record] = []
         positions: dict[TopicPartition, int] = {}
-        left = limit
+        left, room = limit, BYTES
         for taken, at in enumerate(filled[start:] + filled[:start]):
             share = -(-left // (len(filled) - taken))
-            if share <= 0:
+            if share <= 0 or room <= 0:
                 break
-            before = self._next[at]
-            left -= self._hand_out(at, share, records)
+            before, size = self._next[at], self._sizes[at]
+            left -= self._hand_out(at, share, room, records)
+            room -= size - self._sizes[at]
             if self._next[at] != before:
                 positions[at] = self._next[at]
         return Batch(records, positions)
 
-    def _hand_out(self, at: TopicPartition, share: int, records: list[Record]) -> int:
-        """Moves up to so many messages of a partition on; returns how many. Carried records are passed over, and at the end of the
-        partition so is what transactions leave between records."""
-        queue = self._queues[at]
+    def _hand_out(self, at: TopicPartition, share: int, room: int, records: list[Record]) -> int:
+        """Moves up to so many messages of a partition on, or until the room (bytes) is used up; returns how many. Carried records are
+        passed over, and at the end of the partition so is what transactions leave between records."""
+        queue, position, size = self._queues[at], self._next[at], 0
         count = min(share, len(queue))
-        position = self._next[at]
-        for _ in range(count):
+        for done in range(count):
+            if size >= room:
+                count = done
+                break
             message = queue.popleft()
+            size += len(message)
             offset = message.offset()
             assert offset is not None
             if message.error() is not None:
@@ -109,4 +126,5 @@ class Inbox:
             if not is_carried(message):
                 records.append(record(message))
         self._next[at] = position
+        self._sizes[at] -= size
         return count

@@ -1,5 +1,6 @@
 """A thread that makes steps durable in the order they were given, several in one transaction where they wait for each other."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,6 +12,9 @@ from streams.kafka.transactions import Step, Transactor
 
 RECORDS = 4_000
 """So many records are reason enough for a transaction before the interval is over: at 4,000 one costs no more than the records do."""
+BYTES = 32 * 1024 * 1024
+"""So many bytes likewise, because a transaction has its time limit on slow networks too."""
+
 _IDLE = 1.0
 
 
@@ -49,7 +53,7 @@ class Pipeline:
         self._together = together
         self._turn = Condition()
         self._queue: deque[Step] = deque()
-        self._working = False
+        self._working = True  # taking over, before the first step
         self._hurried = False
         self._closed = False
         self._began = 0.0
@@ -106,6 +110,9 @@ class Pipeline:
         self._thread.join(timeout)
 
     def _run(self) -> None:
+        # At once, and not with the first step: what a killed worker of our slot left open stands in the way of who reads.
+        with contextlib.suppress(LogError):
+            self._transactor.ready(time.monotonic() + self._patience)
         while (steps := self._next()) is not None:
             if steps:
                 self._work(steps)
@@ -130,13 +137,13 @@ class Pipeline:
         return self._hurried or self._closed or sum(len(step.drafts) for step in self._queue) >= RECORDS
 
     def _take(self) -> list[Step]:
-        """Steps that fit into one transaction: of one member, up to so many records; one at least."""
+        """Steps that fit into one transaction: of one member, up to so many records and bytes; one at least."""
         steps = [self._queue.popleft()]
-        count = len(steps[0].drafts)
+        count, size = len(steps[0].drafts), _size(steps[0])
         while self._queue and steps[0].refused is None:
             step = self._queue[0]
-            count += len(step.drafts)
-            if count > RECORDS or step.member != steps[0].member or step.refused is not None:
+            count, size = count + len(step.drafts), size + _size(step)
+            if count > RECORDS or size > BYTES or step.member != steps[0].member or step.refused is not None:
                 break
             steps.append(self._queue.popleft())
         return steps
@@ -180,6 +187,10 @@ class Pipeline:
     def _fail_waiting(self, error: LogError) -> None:
         while self._queue:
             self._queue.popleft().done.set_exception(_after(error))
+
+
+def _size(step: Step) -> int:
+    return sum(len(draft.value) for draft in step.drafts)
 
 
 def _after(error: LogError) -> LogError:

@@ -52,6 +52,8 @@ def _offset_at(clients: Clients, consumer: Consumer, at: At, time_ms: int, last:
         (found,) = consumer.offsets_for_times([At(at.topic, at.partition, time_ms)], timeout=CALL_SECONDS)
         if found.error is not None:
             raise KafkaException(found.error)
+        if found.offset < 0 and found.offset != OFFSET_END:
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
     return last if found.offset == OFFSET_END else found.offset
 
 

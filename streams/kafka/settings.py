@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 
-CALL_SECONDS = 5.0
+CALL_SECONDS = 4.0
 """How long one question to the brokers may take before they count as away."""
 
 TRANSACTION_MS = 10_000
 """After so long the broker ends a transaction whose owner died and never came back; readers stand before it meanwhile."""
+
+APPEND_MS = 4_000
+"""The same for appends, which take some ms: a killed writer's successor need not be a writer of its slot, and the broker, which looks
+every 10 s by stock settings, then is through within 15."""
 
 FIXED: Mapping[str, str] = {
     "isolation.level": "read_committed",
@@ -48,6 +52,7 @@ CONSUMER: Mapping[str, str | int] = {
 PRODUCER: Mapping[str, str | int] = {
     # The broker decides what is too large for a topic; this bounds memory alone.
     "message.max.bytes": 64 * 1024 * 1024,
-    "delivery.timeout.ms": TRANSACTION_MS,
     "linger.ms": 0,
+    # Who begins a transaction right after the last is told to wait until that one is marked everywhere, some ms; the default is 100.
+    "retry.backoff.ms": 5,
 }

@@ -17,6 +17,9 @@ CREATE_SECONDS = 30.0
 """How long new topics may take until every partition has a leader."""
 
 
+MOVE_SECONDS = 15.0
+"""How long a partition may be without a leader: a broker that dies is taken for dead after 9 s, by stock settings."""
+
 _MOVING = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -108,16 +111,20 @@ class Topics:
     def _offsets(
         self, ats: Sequence[At], which: OffsetSpec, level: IsolationLevel = IsolationLevel.READ_COMMITTED
     ) -> dict[tuple[str, int], int]:
-        deadline = time.monotonic() + CALL_SECONDS
+        deadline = time.monotonic() + MOVE_SECONDS
         while True:
-            asked = self.admin.list_offsets(dict.fromkeys(ats, which), isolation_level=level, request_timeout=CALL_SECONDS)
+            asked = self.admin.list_offsets(dict.fromkeys(ats, which), isolation_level=level, request_timeout=CALL_SECONDS / 2)
             try:
-                return {(at.topic, at.partition): future.result().offset for at, future in asked.items()}
+                found = {(at.topic, at.partition): _known(future.result().offset) for at, future in asked.items()}
             except KafkaException as exception:
                 # A new topic, or one whose leader just died, is known to some brokers before others.
                 if exception.args[0].code() not in _MOVING or time.monotonic() > deadline:
                     raise self._clients.error(exception, f"reading the offsets of {', '.join({at.topic for at in ats})}") from exception
-            time.sleep(0.05)
+                time.sleep(0.05)
+                # Has the client look for the leaders again; left alone it would ask the old ones for minutes.
+                self.all()
+            else:
+                return found
 
     def create(self, specs: Sequence[TopicSpec]) -> None:
         """See `Log.create`."""
@@ -169,6 +176,13 @@ def _new(spec: TopicSpec) -> NewTopic:
     if spec.retention is not None:
         config["retention.ms"] = str(int(spec.retention * 1000))
     return NewTopic(spec.name, spec.partitions, -1 if spec.replication is None else spec.replication, config=config)
+
+
+def _known(offset: int) -> int:
+    """The offset that a broker told. librdkafka says OFFSET_INVALID, and no error, where it was still looking for the leader."""
+    if offset < 0:
+        raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+    return offset
 
 
 def _led(topic: TopicMetadata) -> bool:

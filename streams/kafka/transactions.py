@@ -18,7 +18,7 @@ from streams.errors import Fatal, Fenced, LogError, TooLarge, Transient
 from streams.kafka.clients import Clients
 from streams.kafka.membership import Membership
 from streams.kafka.messages import produce
-from streams.kafka.settings import CALL_SECONDS
+from streams.kafka.settings import APPEND_MS, CALL_SECONDS, TRANSACTION_MS
 from streams.kafka.topics import Topics
 from streams.record import Draft
 
@@ -56,18 +56,15 @@ class Step:
 class Transactor:
     """Runs transactions under one id. Used from one thread at a time.
 
-    membership: of the consumer whose group the steps move; None where they move none, which then never are Fenced. every_report:
-    whether the drafts' offsets are wanted.
+    membership: of the consumer whose group the steps move; None for appends, which move none, are told where they were written, and
+    never are Fenced.
     """
 
-    def __init__(
-        self, clients: Clients, topics: Topics, transactional_id: str, membership: Membership | None = None, *, every_report: bool = False
-    ) -> None:
+    def __init__(self, clients: Clients, topics: Topics, transactional_id: str, membership: Membership | None = None) -> None:
         self._clients = clients
         self._topics = topics
         self._id = transactional_id
         self._membership = membership
-        self._every_report = every_report
         self._producer: Producer | None = None
         self._undelivered: list[tuple[KafkaError, str, int]] = []
         self._committing = False
@@ -77,7 +74,9 @@ class Transactor:
     def ready(self, deadline: float) -> Producer:
         """The producer, with any transaction that an earlier one of this id left behind finished or aborted."""
         if self._producer is None:
-            producer = self._clients.producer(self._id, every_report=self._every_report, on_delivery=self._report)
+            appends = self._membership is None
+            time_ms = APPEND_MS if appends else TRANSACTION_MS
+            producer = self._clients.producer(self._id, time_ms=time_ms, every_report=appends, on_delivery=self._report)
             with self._clients.border(f"taking over transactional id {self._id}"):
                 _resume(deadline, producer.init_transactions)
             self._producer = producer

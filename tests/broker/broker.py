@@ -48,14 +48,14 @@ def free_port() -> int:
 class Broker:
     """One broker process with its data. `kill` and `start` again keep the data and the port."""
 
-    def __init__(self, folder: Path, node: int, port: int, properties: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, port: int, properties: Mapping[str, str], client: Mapping[str, str]) -> None:
         self.address = f"127.0.0.1:{port}"
         self.folder = folder
+        self._client = client
         self._properties = folder / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir()
-        own = {"node.id": str(node), "log.dirs": str(folder / "data")}
-        self._properties.write_text("".join(f"{key}={value}\n" for key, value in (own | dict(properties)).items()))
+        self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
 
     @property
     def pid(self) -> int:
@@ -75,7 +75,7 @@ class Broker:
 
     def wait(self, brokers: int = 1) -> None:
         """Returns when the broker answers and sees so many brokers."""
-        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0, **self._client})
         deadline = time.monotonic() + START_SECONDS
         while True:
             assert self._process is not None
@@ -102,16 +102,22 @@ class Broker:
 
 
 class Cluster:
-    """Brokers that know each other, with stock settings but for what a small cluster needs. Use as a context manager."""
+    """Brokers that know each other, with stock settings but for what a small cluster needs. Use as a context manager.
 
-    def __init__(self, size: int = 1, properties: Mapping[str, str] | None = None) -> None:
+    properties: further settings of each broker, in which {port}, {control} and {folder} are its own. client: what a client needs to
+    be let in.
+    """
+
+    def __init__(self, size: int = 1, properties: Mapping[str, str] | None = None, client: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postroom-kafka-"))
         self.brokers: list[Broker] = []
         ports = [(free_port(), free_port()) for _ in range(size)]
         voters = ",".join(f"{node}@127.0.0.1:{control}" for node, (_, control) in enumerate(ports, 1))
         for node, (port, control) in enumerate(ports, 1):
-            settings = _settings(port, control, voters, size) | dict(properties or {})
-            self.brokers.append(Broker(self.folder / str(node), node, port, settings))
+            folder = self.folder / str(node)
+            settings = _settings(size) | {"node.id": str(node), "controller.quorum.voters": voters} | dict(properties or {})
+            own = {key: value.format(port=port, control=control, folder=folder) for key, value in settings.items()}
+            self.brokers.append(Broker(folder, port, own, client or {}))
 
     @property
     def bootstrap(self) -> str:
@@ -134,17 +140,17 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _settings(port: int, control: int, voters: str, size: int) -> dict[str, str]:
+def _settings(size: int) -> dict[str, str]:
     """Settings of one broker: stock ones, but for ports, for the replication of its own topics, which stock settings want on three
     brokers, for the delay before a group's first assignment, which is 0 in the server.properties that Kafka ships, and for the time
     after which the controller takes a killed broker for dead: it does not let the broker back in before."""
     return {
         "process.roles": "broker,controller",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+        "listeners": "PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{control}",
+        "advertised.listeners": "PLAINTEXT://127.0.0.1:{port}",
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT",
         "controller.listener.names": "CONTROLLER",
-        "controller.quorum.voters": voters,
+        "log.dirs": "{folder}/data",
         "offsets.topic.replication.factor": str(min(size, 3)),
         "transaction.state.log.replication.factor": str(min(size, 3)),
         "transaction.state.log.min.isr": str(min(size, 2)),

@@ -1,0 +1,1 @@
+"""What only Kafka does: its errors made to happen, brokers and workers killed, foreign producers."""
