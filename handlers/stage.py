@@ -3,39 +3,26 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Literal
 
 from handlers.batch import Batch, Handler
 from handlers.breaker import PROBE_SECONDS, Breaker
-from handlers.fingerprint import in_words
-from handlers.word import Said, Word, composed
+from handlers.outcomes import Outcomes
+from handlers.word import Word
 from streams.faults import Hold
 from streams.record import Draft, Record
 from streams.retries import attempts
 from streams.stage import Again, Failure, Result, Stage
-from topology import ids
-from topology.ending import ended, sender_of
+from topology.ending import sender_of
 from topology.facts import Facts, rfc3339
-from topology.foreign import foreign_envelope
-from topology.head import HeadReader
 from topology.oopsing import Oopses
 from topology.ports import Archive
-from topology.records import Topics, answer_draft, facts_of, failure_draft, outcome_draft
-from topology.replies.stow import stowed
+from topology.records import Topics, facts_of
 
 log = logging.getLogger("postroom.handlers")
 
 NOT_RUN = Again("the handler paused or waited before it came to this delivery", after=0.0, follows=True)
 """On the rest of a batch whose first deliveries have their words. Those are written now; the rest comes back from the first retry
 topic in its order, and this counts as no try."""
-
-_REASONS: dict[str, Literal["crashed", "gave-up", "timeout", "stage-error"]] = {
-    "crashed": "crashed",
-    "gave-up": "gave-up",
-    "timeout": "timeout",
-    "error": "stage-error",  # what the handler itself raises is its word; this was raised round it
-}
 
 
 class HandlerStage(Stage):
@@ -54,13 +41,11 @@ class HandlerStage(Stage):
         monotonic: Callable[[], float] = time.monotonic,
         probe_every: float = PROBE_SECONDS,
     ) -> None:
-        self.name = f"handler:{handler.name}"
+        self._outcomes = Outcomes(handler.name, topics, archive, oopses, inline_limit)
+        self.name = self._outcomes.stage
         self._handler = handler
-        self._topics = topics
         self._archive = archive
-        self._oopses = oopses
         self._clock = clock
-        self._inline_limit = inline_limit
         self._breaker = Breaker(handler.name, handler.pause_after, monotonic, probe_every)
         self._unwritten: dict[tuple[str, int, int], Word] = {}
 
@@ -85,13 +70,7 @@ class HandlerStage(Stage):
 
     def failed(self, record: Record, failure: Failure) -> list[Draft]:
         """See Stage."""
-        try:
-            facts = facts_of(record)
-        except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
-            facts = Facts(foreign_envelope(record.value, record.time, HeadReader()))
-        detail = failure.detail or (in_words(failure.error) if failure.error else "")
-        said = Said("failed", _REASONS[failure.kind], detail, error=failure.error)
-        return self._ended(record, facts, said, rfc3339(self._clock()), failure.attempts)
+        return self._outcomes.of_failure(record, failure, record.value, rfc3339(self._clock()))
 
     def _words(self, records: Sequence[Record], facts: Sequence[Facts]) -> dict[int, Word]:
         """The words that there are, by place; at least one. Raises Hold."""
@@ -136,48 +115,7 @@ class HandlerStage(Stage):
             if not word.follows:
                 log.info("mail %s: handler %s is to be called again: %s", facts.envelope.mail_id, self._handler.name, word.why)
             return word
-        return self._ended(record, facts, word, at, attempts(record) + 1)
-
-    def _ended(self, record: Record, facts: Facts, said: Said, at: str, tries: int) -> list[Draft]:
-        route = facts.route
-        answered = ids.reply_id(route.delivery_id, facts.generation, "answer") if route and said.reply else None
-        final = ended(
-            facts,
-            said.status,
-            said.reason,
-            stage=self.name,
-            at=at,
-            delivery_id=route.delivery_id if route else None,
-            recipient=route.recipient if route else None,
-            handler=self._handler.name,
-            detail=said.detail,
-            fingerprint=said.fingerprint,
-            attempts=tries,
-            reply_id=answered,
-        )
-        if said.reason == "refused" and final.outcome:  # the one detail that is not for us but for the sender, so it stays whole
-            final = final.having(outcome=replace(final.outcome, detail=said.detail))
-        drafts = [outcome_draft(self._topics, final)]
-        if said.status in ("returned", "failed"):
-            self._tell(final, said)
-            mail = b"" if said.reason == "mail-gone" else record.value
-            drafts.append(failure_draft(self._topics, final, mail, sender_of(final)))
-        elif said.reply:
-            to = sender_of(final) or final.envelope.mail_id
-            answer = answer_draft(self._topics, self._topics.answers, b"answer", final, composed(said, facts), to)
-            drafts.append(stowed(answer, self._archive, self._inline_limit))
-        return drafts
-
-    def _tell(self, final: Facts, said: Said) -> None:
-        """A failure: an error in the log with its traceback, and a report under the id that the sender is told."""
-        outcome, mail_id = final.outcome, final.envelope.mail_id
-        if outcome is None or outcome.oops_id is None:
-            return
-        name, detail = self._handler.name, said.detail or ""
-        log.error("mail %s: handler %s: %s, %s: %s", mail_id, name, said.reason, outcome.oops_id, detail, exc_info=said.error)
-        self._oopses.record(
-            outcome.oops_id, mail_id=mail_id, delivery_id=outcome.delivery_id, where=f"handler {name}", error=said.error, detail=detail
-        )
+        return self._outcomes.of_word(facts, word, record.value, at, attempts(record) + 1)
 
 
 def _at(record: Record) -> tuple[str, int, int]:
