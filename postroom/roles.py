@@ -14,6 +14,7 @@ from postroom.relay import Relay
 from postroom.running import Service
 from postroom.settings import HandlerSettings, SettingsError
 from postroom.site import Site, now_ms
+from streams.gate import Gate
 from streams.record import Record, TopicPartition
 from streams.retries import RetryPlan
 from streams.runner import Options, Runner
@@ -49,6 +50,7 @@ class Roles:
         chosen = [name.partition(":")[2] for name in self.names if name.startswith("handler:")]
         self._handlers = {name: self._built(name) for name in chosen}
         self._policy = self._reply_policy()
+        self._gate = Gate()
         self._outbox = self._outbox_of() if "postman" in self.names else None
         if {"chain", *CHAIN} & set(self.names):
             site.read_parts()
@@ -60,6 +62,9 @@ class Roles:
             raise UnknownRole(f"{name} is not built yet")
         if name not in known:
             raise UnknownRole(f"{name!r} is no role here; there are {', '.join(known)}")
+
+    def _options(self, batch: int = 500) -> Options:
+        return Options(batch=batch, gate=self._gate)
 
     # -- runners --------------------------------------------------------------------------------------------------------------------
 
@@ -87,7 +92,7 @@ class Roles:
     def _chain(self, steps: Sequence[Step]) -> Runner:
         site = self._site
         stage = Chain(steps, site.topics, site.oopses, now_ms)
-        return Runner(site.log, site.topics.group(stage.name), [stage.source], stage, options=Options(batch=1000))
+        return Runner(site.log, site.topics.group(stage.name), [stage.source], stage, options=self._options(1000))
 
     def _handler(self, name: str) -> Runner:
         site = self._site
@@ -95,7 +100,7 @@ class Roles:
         topics = site.topics
         stage = HandlerStage(handler, topics, site.archive, site.oopses, now_ms, inline_limit=site.settings.archive.inline_limit)
         plan = RetryPlan(tuple(topics.retries(name)), settings.retry_delays, settings.give_up)
-        return Runner(site.log, topics.group(f"handler.{name}"), [topics.routed(name)], stage, plan)
+        return Runner(site.log, topics.group(f"handler.{name}"), [topics.routed(name)], stage, plan, self._options())
 
     def _built(self, name: str) -> Handler:
         site = self._site
@@ -107,7 +112,7 @@ class Roles:
     def _replyer(self) -> Runner:
         site = self._site
         stage = Replyer(site.topics, self._policy, site.archive, site.log, site.settings.archive.inline_limit)
-        return Runner(site.log, site.topics.group("replyer"), stage.sources, stage)
+        return Runner(site.log, site.topics.group("replyer"), stage.sources, stage, options=self._options())
 
     def _reply_policy(self) -> ReplyPolicy:
         site = self._site
@@ -134,7 +139,7 @@ class Roles:
             clock=now_ms,
         )
         plan = RetryPlan(tuple(topics.reply_retries()), settings.retry_delays, settings.give_up)
-        return Runner(site.log, topics.group("postman"), [topics.replies], stage, plan, Options(batch=50))
+        return Runner(site.log, topics.group("postman"), [topics.replies], stage, plan, self._options(50))
 
     def _replies_of_the_day(self, partition: int) -> Iterable[Record]:
         """What the postman has already worked on of a partition, a day back from the last of it: a postman that is days behind counts on

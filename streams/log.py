@@ -121,7 +121,8 @@ class Consumer(ABC):
 
     @abstractmethod
     def notes(self, partition: int) -> dict[TopicPartition, Standing]:
-        """Where the group stood in each topic's partition of that number when we got it, with the notes found there."""
+        """Where the group stood in each topic's partition of that number, with the notes found there, when we got it or, if that was
+        later, when we went back to it (`rewind`)."""
 
     @abstractmethod
     def rewind(self) -> None:

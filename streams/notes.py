@@ -1,90 +1,182 @@
 """Notes of tries: how a record that kills the process is found and set aside, however the process died.
 
-Beside a group's position stands how often somebody began on what follows it: `2` is a second try. From the third, records are run
-one by one, each noted alone before (`3@57`); a record that is found so after a death killed its worker, and is not run again.
+Beside a group's position stands what a worker has in hand behind it, so that its successor sees what it died on:
 
-The commit of one batch writes the note of the next (the first try), so that notes cost no writes of their own but one when a
-partition is taken over, and one when it is given up in good order, which takes the note back.
+    1       whatever follows, for the first time
+    2+8     the next 8 offsets, for the second time
+    3@57    the record at offset 57, alone, for the third time
+
+After a first death a worker begins with a small portion, and takes twice as much as long as all goes well. After a second one the
+portion that was in hand goes record by record. A record that ran alone when its worker died killed it, and is not run again. The
+smaller the portions, the seldomer is an innocent record found alone, because somebody killed its worker from outside.
+
+The commit of one batch writes the note of the next, so that notes cost no writes of their own but one when a partition is taken
+over, and one when it is given up in good order, which takes the note back.
 """
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from streams.log import Standing
 from streams.record import Record, TopicPartition
 
-ALONE_FROM = 3
-"""The try from which records are run one by one."""
-
-IN_HAND = "1"
-"""The note that a commit leaves: the next batch is in hand for the first time."""
+FIRST_PORTION = 4
+"""Offsets of a partition that may be in hand after a death."""
+LAST_PORTION = 32
+"""When all has gone well up to a portion of so many, there is no suspicion any more."""
+_NOTE = re.compile(r"([1-9]\d{0,8})(?:\+(\d{1,9})|@(\d{1,18}))?", re.ASCII)
 
 
 class Note(NamedTuple):
-    """tries: how often what follows the position was begun. alone: the offset of the record that was run alone, or None."""
+    """tries: how often what follows the position was begun. span: so many offsets of it; None: any number. alone: the offset of the
+    record that ran alone, or None."""
 
     tries: int
+    span: int | None = None
     alone: int | None = None
 
     def __str__(self) -> str:
-        return str(self.tries) if self.alone is None else f"{self.tries}@{self.alone}"
+        if self.alone is not None:
+            return f"{self.tries}@{self.alone}"
+        return "" if not self.tries else f"{self.tries}+{self.span}" if self.span else f"{self.tries}"
+
+
+NOTHING = Note(0)
+ANYTHING = Note(1)
 
 
 def parse(text: str) -> Note:
     """A note as found; what is no note of ours counts as none."""
-    tries, _, alone = text.partition("@")
-    return Note(int(tries), int(alone) if alone.isdigit() else None) if tries.isdigit() else Note(0)
+    match = _NOTE.fullmatch(text)
+    return Note(int(match[1]), *(int(part) if part else None for part in match.groups()[1:])) if match else NOTHING
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What is known of one partition.
+
+    found: the note at which it was taken over. portion: how many offsets may be in hand, None for any number; start: the first of them,
+    None until its record is there. alone: they go record by record. begun: our own note stands beside the position. moved: we have
+    committed something."""
+
+    found: Note
+    portion: int | None = None
+    start: int | None = None
+    alone: bool = False
+    begun: bool = False
+    moved: bool = False
+
+    def takes(self, record: Record) -> bool:
+        """Whether the record, the next one of the partition that has not been asked for, may run together with others now."""
+        assert self.portion
+        if self.start is None:
+            self.start = record.offset
+        if record.offset < self.start + self.portion:
+            return not self.alone
+        if self.alone:  # all of the portion are done, else one of them would have been asked for
+            self.alone, self.portion, self.start = False, FIRST_PORTION, record.offset
+            return True
+        return False
+
+    def grow(self) -> None:
+        """The portion is done."""
+        if self.portion and not self.alone:
+            self.portion, self.start = 2 * self.portion if self.portion < LAST_PORTION else None, None
+
+    @property
+    def note(self) -> Note:
+        """What is to stand beside the position."""
+        if self.begun:
+            return Note(2, self.portion) if self.portion else ANYTHING
+        if not self.moved:
+            return self.found
+        return ANYTHING if self.portion else NOTHING
 
 
 class Tries:
-    """What a worker knows of the tries of its partitions. span: how many records of a partition a dead worker may have had in hand."""
+    """What a worker knows of the tries of its partitions."""
 
-    def __init__(self, span: int) -> None:
-        self._span = span
-        self._found: dict[TopicPartition, tuple[Note, int]] = {}
-        self._alone_until: dict[TopicPartition, int] = {}
-        self._condemned: dict[TopicPartition, int] = {}
+    def __init__(self) -> None:
+        self._partitions: dict[TopicPartition, _Partition] = {}
+        self._wary: dict[TopicPartition, _Partition] = {}
+
+    @property
+    def wary(self) -> bool:
+        """Whether there are partitions of which only a portion may be in hand."""
+        return bool(self._wary)
 
     def assigned(self, standings: Mapping[TopicPartition, Standing]) -> None:
-        """Takes over partitions, with the notes found beside the group's positions."""
-        for at, standing in standings.items():
-            note = parse(standing.note)
-            self._found[at] = (note, standing.offset)
-            self._condemned.pop(at, None)
-            self._alone_until.pop(at, None)
-            if note.alone is not None and note.alone >= standing.offset:
-                self._condemned[at] = note.alone
-            if note.tries + 1 >= ALONE_FROM:
-                self._alone_until[at] = standing.offset + self._span
+        """Takes over partitions, with the notes found beside the group's positions. Those that are known already stay as they are: what
+        stands there is our own."""
+        for at in standings.keys() - self._partitions.keys():
+            found = parse(standings[at].note)
+            state = self._partitions[at] = _Partition(found)
+            if found.tries:
+                state.portion, state.alone = found.span or FIRST_PORTION, found.tries > 1
+                self._wary[at] = state
 
-    def revoked(self, partitions: frozenset[int]) -> None:
+    def revoked(self, partitions: Collection[int]) -> None:
         """Forgets partitions."""
-        self._found = {at: found for at, found in self._found.items() if at.partition not in partitions}
-        self._alone_until = {at: until for at, until in self._alone_until.items() if at.partition not in partitions}
-        self._condemned = {at: offset for at, offset in self._condemned.items() if at.partition not in partitions}
+        for table in (self._partitions, self._wary):
+            for at in [at for at in table if at.partition in partitions]:
+                del table[at]
 
-    def beginning(self, records: Iterable[Record]) -> dict[TopicPartition, str]:
-        """The notes to write before the first batch of partitions just taken over is run; empty ever after."""
-        if not self._found:
-            return {}
-        fresh = {record.at for record in records} & self._found.keys()
-        return {at: str(Note(self._found.pop(at)[0].tries + 1)) for at in fresh}
+    def portion(self, records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
+        """What may be in hand at once, and the rest. A record that must run alone comes when there is nothing else left."""
+        if not self._wary:
+            return records, ()
+        now: list[Record] = []
+        rest: list[Record] = []
+        full: set[TopicPartition] = set()
+        for record in records:
+            state = self._wary.get(record.at)
+            if state is None or (record.at not in full and state.takes(record)):
+                now.append(record)
+            else:
+                full.add(record.at)
+                rest.append(record)
+        return (now, rest) if now else (rest[:1], rest[1:])
 
-    def must_be_alone(self, record: Record) -> bool:
-        """Whether the record is among those that earlier workers died on."""
-        until = self._alone_until.get(record.at)
-        if until is None:
-            return False
-        if record.offset >= until:
-            del self._alone_until[record.at]
-            return False
-        return True
+    def is_alone(self, portion: Sequence[Record]) -> bool:
+        """Whether a portion is a record that must run alone."""
+        state = self._wary.get(portion[0].at)
+        return state is not None and state.alone
 
-    def condemned(self, record: Record) -> bool:
-        """Whether the record was run alone when its worker died."""
-        return self._condemned.get(record.at) == record.offset
+    def condemned(self, portion: Sequence[Record]) -> bool:
+        """Whether a portion is a record that ran alone when its worker died."""
+        return self.is_alone(portion) and self._wary[portion[0].at].found.alone == portion[0].offset
 
-    @staticmethod
-    def alone(record: Record) -> dict[TopicPartition, str]:
-        """The note to write before the record is run alone."""
-        return {record.at: str(Note(ALONE_FROM, record.offset))}
+    def beginning(self, portion: Sequence[Record]) -> dict[TopicPartition, str]:
+        """The notes to write before the portion is run; none where they stand there already."""
+        notes: dict[TopicPartition, str] = {}
+        alone = self.is_alone(portion)
+        for at in {record.at for record in portion}:
+            state = self._partitions[at]
+            if alone or not state.begun:
+                state.begun = True
+                notes[at] = str(Note(3, alone=portion[0].offset) if alone else state.note)
+        return notes
+
+    def done(self, positions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        """The notes for a commit that ends a portion: what is in hand behind it."""
+        for at in positions:
+            state = self._partitions[at]
+            state.moved = state.begun = True
+            state.grow()
+            if state.portion is None:
+                self._wary.pop(at, None)
+        return self.notes(positions)
+
+    def notes(self, positions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
+        """The notes as they stand, for a commit that only moves positions."""
+        return {at: str(self._partitions[at].note) for at in positions}
+
+    def afresh(self, partitions: Collection[int]) -> dict[TopicPartition, str]:
+        """Nothing is in hand any more: the notes to write where ours stand, if there is time for that. They are written anew before
+        the next portion is run."""
+        ours = [at for at, state in self._partitions.items() if at.partition in partitions and state.begun]
+        for at in ours:
+            self._partitions[at].begun = False
+        return self.notes(ours)

@@ -10,15 +10,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from streams.errors import Fatal, Fenced, LogError, TooLarge, Transient
-from streams.faults import Hold, Newer
+from streams.errors import Fatal, Fenced, TooLarge, Transient
+from streams.faults import Hold
+from streams.gate import Gate
+from streams.judging import Judge
 from streams.log import Batch, Consumer, Log
-from streams.notes import IN_HAND, Tries
-from streams.record import Draft, Record, TopicPartition
-from streams.retries import RetryPlan, Waiting, attempts
-from streams.stage import FOLLOWS, Again, Failure, Result, Stage
+from streams.notes import Tries
+from streams.record import Record, TopicPartition
+from streams.retries import RetryPlan, Waiting
+from streams.stage import Result, Stage
 
 log = logging.getLogger("postroom.runner")
 
@@ -28,15 +30,19 @@ _IDLE = 0.25
 """Seconds that a poll waits when there is nothing, so that a stop is seen."""
 _SKIP_EVERY = 1.0
 """Seconds between commits that only pass carried records over, while there is more to read."""
+_SETBACKS = 4
+"""How often the wait for a log that is away doubles."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """batch: records at a time. clock: ms since 1970. backoff: seconds between tries when the log is away."""
+    """batch: records at a time. clock: ms since 1970. backoff: seconds before the next try when the log is away, twice as many each time
+    up to 16 times. gate: shared by the runners of a process."""
 
     batch: int = 500
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     backoff: float = 0.5
+    gate: Gate = field(default_factory=Gate)
 
 
 class Runner:
@@ -58,12 +64,14 @@ class Runner:
         self._log = event_log
         self._options = options or Options()
         self._waiting = Waiting(plan) if plan else None
-        self._tries = Tries(self._options.batch * (_COMMITS_UNDER_WAY + 2))
+        self._judge = Judge(stage, self._waiting, self._options.clock)
+        self._tries = Tries()
         self._under_way: deque[Future[None]] = deque()
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
         self._gained: frozenset[int] = frozenset()
-        self._lost = False
+        self._stale = False
+        self._setbacks = 0
         self._polled_to: dict[TopicPartition, int] = {}
         self._skipped: dict[TopicPartition, int] = {}
         self._skipped_at = 0.0
@@ -87,21 +95,34 @@ class Runner:
         except (Fenced, Transient):
             log.info("%s: stopped while the log was away; what was in hand will be processed again", self.stage.name)
         finally:
-            consumer.close()
+            self._leave(consumer)
 
     def _join(self) -> Consumer | None:
         while not self._stop.is_set():
             try:
                 return self._log.consumer(self.group, self.topics, on_assigned=self._assigned, on_revoked=self._revoked)
             except Transient as error:
-                log.warning("%s: the log is away: %s", self.stage.name, error)
-                self._stop.wait(self._options.backoff)
+                self._is_away(error)
         return None
+
+    def _leave(self, consumer: Consumer) -> None:
+        try:
+            consumer.close()
+        except (Fenced, Transient) as error:
+            log.warning("%s: left without a word, so others take over when its session has ended: %s", self.stage.name, error)
+
+    def _is_away(self, error: Transient) -> None:
+        """Waits a while before the next try: what is tried may be calls of handlers."""
+        log.warning("%s: the log is away: %s", self.stage.name, error)
+        self._stop.wait(self._options.backoff * (1 << self._setbacks))
+        self._setbacks = min(self._setbacks + 1, _SETBACKS)
 
     def _turn(self, consumer: Consumer) -> None:
         try:
+            if self._stale:
+                self._go_back(consumer)
             batch = self._poll(consumer)
-            if self._lost:
+            if self._stale:
                 raise Fenced("partitions were lost with work in hand")
             if self._gained:
                 gained, self._gained = self._gained & consumer.assigned, frozenset()
@@ -121,8 +142,7 @@ class Runner:
             log.info("%s: starts afresh: %s", self.stage.name, error)
             self._afresh(consumer)
         except Transient as error:
-            log.warning("%s: the log is away: %s", self.stage.name, error)
-            self._stop.wait(self._options.backoff)
+            self._is_away(error)
             self._afresh(consumer)
         finally:
             self.busy = False
@@ -162,7 +182,7 @@ class Runner:
         for at in busy:
             self._skipped.pop(at, None)
         if self._skipped and (not batch.positions or time.monotonic() - self._skipped_at > _SKIP_EVERY):
-            self._commit(consumer, [], self._skipped)
+            self._under_way.append(consumer.commit([], self._skipped, self._tries.notes(self._skipped)))
             self._skipped, self._skipped_at = {}, time.monotonic()
 
     def _parked_at(self, at: TopicPartition) -> int | None:
@@ -170,113 +190,66 @@ class Runner:
 
     # -- one batch ------------------------------------------------------------------------------------------------------------------
 
-    def _work(self, consumer: Consumer, records: list[Record]) -> None:
-        self._settle(_COMMITS_UNDER_WAY - 1)
-        if beginning := self._tries.beginning(records):
-            consumer.note(beginning)
-        suspect = {record.at for record in records if self._tries.must_be_alone(record)}
-        together = [record for record in records if record.at not in suspect] if suspect else records
-        if together:
-            self._commit(consumer, self._outputs(together, self._decide(together)), self._behind(together))
-            self.done += len(together)
-        for record in records if suspect else ():
-            if record.at in suspect:
-                self._work_alone(consumer, record)
+    def _work(self, consumer: Consumer, records: Sequence[Record]) -> None:
+        """Runs and commits the records, all at once but where an earlier worker died on them (see `streams.notes`)."""
+        rest = records
+        while rest and not self._stop.is_set():
+            portion, rest = self._tries.portion(rest)
+            self._settle(0 if self._tries.wary else _COMMITS_UNDER_WAY - 1)
+            outputs = self._judge.outputs(portion, self._results(consumer, portion))
+            positions = self._behind(portion, rest)
+            self._under_way.append(consumer.commit(outputs, positions, self._tries.done(positions)))
+            self.done += len(portion)
 
-    def _behind(self, records: Sequence[Record]) -> dict[TopicPartition, int]:
-        """The positions to commit once these records are done: up to the first one of the partition that is still parked, else
-        up to where it was polled, which covers carried records in between."""
+    def _results(self, consumer: Consumer, portion: Sequence[Record]) -> Sequence[Result]:
+        """The stage's word on each record of a portion, which is noted before it runs."""
+        if self._tries.condemned(portion):
+            (record,) = portion
+            log.error("%s: %s %d@%d killed its worker and is set aside", self.stage.name, record.topic, record.partition, record.offset)
+            return [self._judge.crashed(record)]
+        gate = self._options.gate
+        with gate.alone() if self._tries.is_alone(portion) else gate.together():
+            if beginning := self._tries.beginning(portion):
+                consumer.note(beginning)
+            return self._judge.results(portion)
+
+    def _behind(self, records: Sequence[Record], rest: Sequence[Record]) -> dict[TopicPartition, int]:
+        """The positions to commit once these records are done: up to the first one of the partition that is still to be done or
+        still parked, else up to where it was polled, which covers carried records in between."""
+        first = {record.at: record.offset for record in reversed(rest)}
         positions: dict[TopicPartition, int] = {}
         for at in {record.at for record in records}:
-            parked = self._parked_at(at)
-            positions[at] = self._polled_to[at] if parked is None else parked
+            left = first.get(at, self._parked_at(at))
+            positions[at] = self._polled_to[at] if left is None else left
         return positions
 
-    def _work_alone(self, consumer: Consumer, record: Record) -> None:
-        """A record among those that earlier workers died on: noted before it runs, committed before the next."""
-        if self._tries.condemned(record):
-            log.error("%s: %s %d@%d killed its worker and is set aside", self.stage.name, record.topic, record.partition, record.offset)
-            results: list[Result] = [self.stage.failed(record, Failure("crashed", attempts=attempts(record) + 1))]
-        else:
-            self._settle(0)
-            consumer.note(Tries.alone(record))
-            results = self._decide([record])
-        self._commit(consumer, self._outputs([record], results), {record.at: record.offset + 1})
-        self._settle(0)
-        self.done += 1
-
-    def _decide(self, records: Sequence[Record]) -> list[Result]:
-        """The stage's word on each record; one that it raises on is found by halves and ends as that record's failure."""
-        waiting = self._waiting
-        if waiting and any(waiting.must_follow(record) for record in records):
-            following = [waiting.must_follow(record) for record in records]
-            run = iter(self._decide_all([record for record, follows in zip(records, following, strict=True) if not follows]))
-            return [FOLLOWS if follows else next(run) for follows in following]
-        return self._decide_all(records)
-
-    def _decide_all(self, records: Sequence[Record]) -> list[Result]:
-        if not records:
-            return []
-        try:
-            return self.stage.process(records)
-        except (Hold, Newer, LogError):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a stage raises is one record's fault until it is shown to be a whole part's
-            if len(records) == 1:
-                return [self.stage.failed(records[0], Failure("error", error, attempts(records[0]) + 1))]
-        half = len(records) // 2
-        first = self._decide_all(records[:half])
-        # A key of which the first half has one that waits must not run in the second.
-        held = {record.key for record, result in zip(records, first, strict=False) if isinstance(result, Again)}
-        rest = records[half:]
-        run = iter(self._decide_all([record for record in rest if record.key not in held]))
-        return first + [FOLLOWS if record.key in held else next(run) for record in rest]
-
-    def _outputs(self, records: Sequence[Record], results: Sequence[Result]) -> list[Draft]:
-        outputs: list[Draft] = []
-        for record, result in zip(records, results, strict=True):
-            if isinstance(result, Again):
-                outputs += self._again(record, result)
-            else:
-                outputs += result
-                if self._waiting:
-                    self._waiting.ended(record)
-        return outputs
-
-    def _again(self, record: Record, word: Again) -> list[Draft]:
-        waiting = self._waiting
-        tried = attempts(record) + (not word.follows)
-        if waiting is None or (waiting.gives_up(record, self._options.clock()) and not word.follows):
-            failure = Failure("timeout" if word.timeout else "gave-up", attempts=tried, detail=word.why)
-            if waiting:
-                waiting.ended(record)
-            return self.stage.failed(record, failure)
-        return [waiting.again(record, word)]
-
     # -- commits -----------------------------------------------------------------------------------------------------------------------
-
-    def _commit(self, consumer: Consumer, outputs: Sequence[Draft], positions: dict[TopicPartition, int]) -> None:
-        self._under_way.append(consumer.commit(outputs, positions, dict.fromkeys(positions, IN_HAND)))
 
     def _settle(self, leave: int) -> None:
         """Waits until at most `leave` commits are under way. Raises what a commit failed with."""
         while len(self._under_way) > leave:
             try:
                 self._under_way.popleft().result()
+                self._setbacks = 0
             except TooLarge as error:
                 raise Fatal(f"{self.stage.name}: a record is larger than its topic takes: {error}; see `postroom check`") from error
 
     def _afresh(self, consumer: Consumer) -> None:
-        """Back to where the group stands, with what is remembered built anew."""
+        """Drops what is in hand. The next turn goes back to where the group stands."""
         self._under_way.clear()
-        self._lost = False
+        self._tries.afresh(consumer.assigned)
         self._forget(consumer.assigned)
-        try:
-            consumer.rewind()
-            self._gained = consumer.assigned
-        except Transient as error:
-            log.warning("%s: the log is away: %s", self.stage.name, error)
-            self._stop.wait(self._options.backoff)
+        self._stale = True
+
+    def _go_back(self, consumer: Consumer) -> None:
+        """Back to where the group stands, with what is remembered built anew."""
+        consumer.rewind()
+        consumer.resume(self._partitions(consumer))
+        self._gained = consumer.assigned
+        self._stale = False
+
+    def _partitions(self, consumer: Consumer) -> list[TopicPartition]:
+        return [TopicPartition(topic, number) for topic in self.topics for number in consumer.assigned]
 
     def _hold(self, consumer: Consumer, hold: Hold) -> None:
         """A whole part is away: waits, keeping the membership, and takes the notes back so that waiting counts as no try."""
@@ -285,13 +258,11 @@ class Runner:
         self.holding = hold
         try:
             self._settle(0)
-            paused = [TopicPartition(topic, number) for topic in self.topics for number in consumer.assigned]
             self._take_back(consumer, consumer.assigned)
-            consumer.pause(paused)
+            consumer.pause(self._partitions(consumer))
             until = time.monotonic() + hold.probe_after
             while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
                 consumer.poll(1, min(left, _IDLE))
-            consumer.resume(paused)
         except (Fenced, Transient) as error:
             log.info("%s: starts afresh: %s", self.stage.name, error)
         self._afresh(consumer)
@@ -322,12 +293,12 @@ class Runner:
         except (Fenced, Transient) as error:
             log.info("%s: gave partitions up unfinished: %s", self.stage.name, error)
             self._under_way.clear()
-            self._lost = True
+            self._stale = True
+        self._tries.revoked(partitions)
         self._forget(partitions)
 
     def _take_back(self, consumer: Consumer, partitions: frozenset[int]) -> None:
-        notes = {TopicPartition(topic, number): "" for topic in self.topics for number in partitions}
-        if notes:
+        if notes := self._tries.afresh(partitions):
             consumer.note(notes)
 
     def _forget(self, partitions: frozenset[int]) -> None:
@@ -336,6 +307,5 @@ class Runner:
             for at in [at for at in table if at.partition in partitions]:
                 del table[at]
         self.stage.revoked(partitions)
-        self._tries.revoked(partitions)
         if self._waiting:
             self._waiting.revoked(partitions)

@@ -38,7 +38,8 @@ class Failure:
 class Share:
     """Balances itself with those of the other members. Used by the consumer's thread alone, but for `failure`.
 
-    owned: by slot, with the epoch that proves it; always all topics of a partition, or none. next: the offset to read next, by slot.
+    owned: by slot, as of when we got it or last went back to it, with the epoch that proves it; always all topics of a partition, or
+    none. next: the offset to read next, by slot.
     """
 
     def __init__(
@@ -95,7 +96,8 @@ class Share:
         self._drop(taken)
         self._gone |= taken
         self._barred.clear()
-        self.next = {slot: held[slot].offset for slot in self.owned}
+        self.owned = {slot: held[slot] for slot in self.owned}
+        self.next = {slot: owned.offset for slot, owned in self.owned.items()}
         self.failure = Failure()
         self._version = -1
 
