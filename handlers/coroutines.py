@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from typing import Any
 
@@ -23,7 +23,7 @@ log = logging.getLogger("postroom.handlers")
 GRACE = 5.0
 """Seconds that a cancelled coroutine has to tidy up, and twice as many that a loop has to answer, before it is given up."""
 
-Handle = Callable[[Call, Facts, bytes], Awaitable[Word]]
+Handle = Callable[[Call, Facts, bytes], Coroutine[Any, Any, Word]]
 
 
 class LoopCrew:
@@ -35,6 +35,8 @@ class LoopCrew:
         self._size = size
         self._grace = grace
         self._loop, self._thread = _new_loop(name, grace)
+        self._gone: asyncio.Future[None] | None = None
+        """Done when the handler's loop was given up; made by the first `one`, in the loop that awaits it."""
 
     def run(self, batch: Batch, handle: Handle) -> None:
         """As `timing.Crew.run`, with `await handle(call, facts, raw)`, which has other people's coroutines run by `timed`."""
@@ -46,6 +48,27 @@ class LoopCrew:
                 shift.result()
             else:
                 self._give_up(calls, lanes, batch)
+
+    async def one(self, facts: Facts, raw: bytes, handle: Handle) -> Word:
+        """A single delivery, awaited in another event loop than the handler's, and always in the same one; any number may be under
+        way at once. What was not late yet when the handler's loop was given up is called again in the new one. Raises what `handle`
+        raises."""
+        while True:
+            call, loop = Call(), self._loop
+            if self._gone is None:
+                self._gone = asyncio.get_running_loop().create_future()
+            call.begins(0)
+            under_way = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(handle(call, facts, raw), loop))
+            either: set[asyncio.Future[Any]] = {under_way, self._gone}
+            await asyncio.wait(either, timeout=call.left(self._limit) + 2 * self._grace, return_when=asyncio.FIRST_COMPLETED)
+            if under_way.done():
+                return under_way.result()
+            late = call.left(self._limit) <= 0
+            call.abandon(even_idle=True)
+            if self._loop is loop:
+                self._replace_loop()
+            if late:
+                return overran(self._limit)
 
     async def timed(self, call: Call, coroutine: Coroutine[Any, Any, Word]) -> Word:
         """What the coroutine comes to within the time limit. It runs as a task of its own, so that what it does to its task stays there."""
@@ -85,8 +108,14 @@ class LoopCrew:
                 call.lane.appendleft(place)
             if call.lane:
                 lanes.appendleft(call.lane)
+        self._replace_loop()
+
+    def _replace_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)  # should it ever come back
         self._loop, self._thread = _new_loop(self._name, self._grace)
+        if self._gone is not None:
+            gone, self._gone = self._gone, None
+            gone.set_result(None)
 
 
 async def _shift(calls: list[Call], lanes: deque[deque[int]], batch: Batch, handle: Handle) -> None:

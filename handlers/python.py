@@ -1,5 +1,6 @@
 """Handlers written in Python: `def handle(mail)` in watched threads, `async def handle(mail)` on an event loop of its own."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from inspect import iscoroutinefunction
@@ -51,6 +52,21 @@ class PythonHandler(Handler):
             self._crew.run(batch, self._handle if self._effects else self._handle_without_database)
         elif self._loop:
             self._loop.run(batch, partial(self._handle_async, self._loop))
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function, so that `one` can call it."""
+        return self._loop is not None
+
+    async def one(self, facts: Facts, raw: bytes) -> Word:
+        """The word on a single delivery, awaited in another event loop than the function's; any number may be under way at once, and
+        concurrency is the caller's. For coroutine functions only. Raises Hold, Newer."""
+        assert self._loop
+        if self._effects:
+            key = idempotency_key(facts)
+            if (word := (await asyncio.to_thread(self._effects.known, [key])).get(key)) is not None:
+                return word
+        return await self._loop.one(facts, raw, partial(self._handle_async, self._loop))
 
     def close(self) -> None:
         """See Handler."""

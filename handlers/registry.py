@@ -58,8 +58,6 @@ class HandlerSpec:
 def build(spec: HandlerSpec, folder: Path) -> Handler:
     """The handler of a spec, ready to be called; its code is imported, and nothing of the world is touched. folder: that of the
     settings file. Raises HandlerSettingsError, NotBuilt."""
-    if spec.runtime == "faust":
-        raise NotBuilt(f'[handlers.{spec.name}] runtime: "faust" is not built yet; leave the key out')
     if spec.timeout <= 0:
         raise spec.at_fault("timeout", "must be above 0; write a duration such as 60s")
     if spec.database is not None and spec.use != "python":
@@ -75,6 +73,9 @@ def build(spec: HandlerSpec, folder: Path) -> Handler:
             raise NotBuilt(f'[handlers.{spec.name}] use: "{spec.use}" is not built yet; there are python, maildir and command')
         case _:
             raise spec.at_fault("use", f'"{spec.use}" is none of python, maildir, command')
+    if spec.runtime == "faust" and not (isinstance(handler, PythonHandler) and handler.is_async):
+        handler.close()
+        raise spec.at_fault("runtime", '"faust" calls coroutines, so it needs use = "python" and an `async def`; else leave the key out')
     handler.pause_after = spec.pause_after
     return handler
 
