@@ -31,6 +31,7 @@ class Dying(Copy):
 def act(record: Record) -> None:
     """What a record does to its worker."""
     if record.value.startswith(b"deadly"):
+        time.sleep(0.1)  # so that the others of the process have begun, too
         os.kill(os.getpid(), signal.SIGKILL)
     if record.value.startswith(b"slow"):
         time.sleep(0.3)
