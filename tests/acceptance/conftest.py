@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.place import Letters, Place
+from tests.broker.shared import bootstrap
 from tests.database import database, postgres
 
 __all__ = ["database", "postgres"]
@@ -16,10 +17,17 @@ GONE = {"id": "gone", "name": "Gone Person", "addresses": ["gone@canonical.com"]
 MakePlace = Callable[..., Place]
 
 
-@pytest.fixture
-def log_url() -> str:
-    """Where the log lives."""
+@pytest.fixture(params=["sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def log_url(request: pytest.FixtureRequest) -> str:
+    """Where the log lives. A test that looks into the file itself, or is about what comes before the log, is marked `sqlite_only`."""
+    if request.param == "kafka":
+        return f"kafka://{bootstrap()}"
     return "sqlite:///postroom.db"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `sqlite_only` run on no other engine."""
+    items[:] = [item for item in items if not (item.get_closest_marker("sqlite_only") and item.get_closest_marker("kafka"))]
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ class Place:
             "routing": {"original_recipient_headers": ["X-Original-To"]},
             "replies": {"outbox": "outbox/", "from": "postroom@postroom.example", "help": "https://help.example.org/"},
         }
+        if log.startswith("kafka"):  # a broker makes eight partitions of each of two dozen topics in seconds, two in a moment
+            everything["log.topics"] = {"partitions": 2}
         for name, values in (sections or {}).items():
             everything.setdefault(name, {}).update(values)
         for name, handler in (handlers or {}).items():

@@ -68,6 +68,7 @@ def expected(case: dict[str, Any], *, legacy: str) -> tuple[str, str | None, str
     return "handled", None, "weak"
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("legacy", ["weak", "strong", "refuse"])
 def test_s1_to_s6_every_openpgp_case_has_its_outcome(make: MakePlace, legacy: str) -> None:
     place = signed_place(make, authentication={"openpgp_legacy": legacy})
@@ -99,6 +100,7 @@ def test_s1_to_s6_every_openpgp_case_has_its_outcome(make: MakePlace, legacy: st
     assert sum(row["reply"] == "sent" for row in rows.values()) + sum(row["reply"] == "silent:limit" for row in rows.values()) == returned
 
 
+@pytest.mark.sqlite_only
 def test_s3_a_good_key_that_is_not_the_accounts_leaves_the_mail_weak_and_says_why(make: MakePlace) -> None:
     place = signed_place(make)
     path = next(path for path in sorted((OPENPGP / "cases").glob("*.toml")) if 'key = "p256"' in path.read_text(encoding="utf-8"))
@@ -109,6 +111,7 @@ def test_s3_a_good_key_that_is_not_the_accounts_leaves_the_mail_weak_and_says_wh
     assert "not one of the account's" in place.show(mail_id)["facts"][0]["authentication"]["reason"]
 
 
+@pytest.mark.sqlite_only
 def test_s4_of_a_stranger_a_broken_signature_is_not_judged_and_nothing_is_sent(make: MakePlace) -> None:
     place = make(handlers={"inbox": INBOX}, accounts=[])
     path = next(path for path in sorted((OPENPGP / "cases").glob("*.toml")) if 'verdict = "bad"' in path.read_text(encoding="utf-8"))
@@ -118,6 +121,7 @@ def test_s4_of_a_stranger_a_broken_signature_is_not_judged_and_nothing_is_sent(m
     assert (row["status"], row["strength"], row["reply"]) == ("handled", "unknown", None)
 
 
+@pytest.mark.sqlite_only
 def test_s7_to_s11_dkim_makes_the_aligned_account_strong(make: MakePlace) -> None:
     """The first case with a pass, by its own domain, by one that is not trusted, and with the body changed."""
     mail, zone = (DKIM / "002-rsa-2048.eml").read_bytes(), (DKIM / "002-rsa-2048.zone.json").read_text()
@@ -141,6 +145,7 @@ def test_s7_to_s11_dkim_makes_the_aligned_account_strong(make: MakePlace) -> Non
     assert words == {"example.org": ("strong", "weak"), "elsewhere.org": ("weak", "weak")}
 
 
+@pytest.mark.sqlite_only
 def test_s10_a_temporary_error_of_dns_leaves_the_mail_as_unsigned(make: MakePlace) -> None:
     mail = (DKIM / "002-rsa-2048.eml").read_bytes()
     zone = json.loads((DKIM / "002-rsa-2048.zone.json").read_text())
@@ -185,6 +190,7 @@ def test_s12_who_the_author_is(make: MakePlace, letter: Letters) -> None:
     }
 
 
+@pytest.mark.sqlite_only
 def test_s13_the_word_of_the_named_server_counts_and_no_other(make: MakePlace, letter: Letters) -> None:
     place = make(handlers={"inbox": INBOX}, sections={"authentication": {"authserv_id": "mx.ours.example"}})
     passes = "Authentication-Results: {id}; dkim=pass header.d=canonical.com; dmarc=pass header.from=canonical.com\n"
@@ -212,6 +218,7 @@ def test_s13_the_word_of_the_named_server_counts_and_no_other(make: MakePlace, l
     }
 
 
+@pytest.mark.sqlite_only
 def test_s14_s15_where_proof_is_demanded_an_unsigned_mail_is_returned(make: MakePlace, letter: Letters) -> None:
     strict = {"id": "strict", "addresses": ["strict@canonical.com"], "require_strong": True}
     vault = INBOX | {"domains": ["vault.org"], "require_strong": True}
@@ -222,6 +229,7 @@ def test_s14_s15_where_proof_is_demanded_an_unsigned_mail_is_returned(make: Make
     assert len(place.outbox()) == 2
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize("way", ["import", "pipe"])
 def test_s16_a_mail_that_is_too_large_is_returned_to_an_account_only_and_costs_no_memory(
     make: MakePlace, letter: Letters, way: str
