@@ -5,11 +5,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
+from postroom import drift
 from postroom.roles import Roles, port_fault
 from postroom.settings import SettingsError
 from postroom.site import Site
 from streams.errors import Fatal, LogError
 from streams.faults import Hold
+from topology.openpgp import KeyringError
+
+_FACTS_ROOM = 131_072
+"""Octets that the facts, the headers and the record's own frame take at most: 32 KiB of evidence, 100 recipients, and what stages add."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +60,36 @@ def _log(site: Site) -> Iterator[Finding]:
     if url.startswith("sqlite:///") and not (site.config.folder / url.removeprefix("sqlite:///")).exists():
         yield Finding("log", "ok", f"{url} is not there yet; the first command that writes makes it")
         return
-    there = site.log.topics()
-    specs = site.topic_specs()
-    missing = [spec.name for spec in specs if spec.name not in there]
-    drifted = [spec.name for spec in specs if there.get(spec.name, spec.partitions) != spec.partitions]
-    if drifted:
-        yield Finding("log", "wrong", f"{', '.join(drifted)}: partitions differ from [log.topics] partitions, and a topic's never change")
-    if missing and len(missing) < len(specs):
+    rows = drift.compare(site)
+    missing = [row.topic for row in rows if row.state == "missing"]
+    drifted = [row for row in rows if row.state == "drifted"]
+    for row in drifted:
+        yield Finding("log", "wrong", f"{row.topic}: {'; '.join(row.drift)}")
+    if missing and len(missing) < len(rows):
         yield Finding("log", "wrong", f"{', '.join(missing)}: missing; `postroom topics --create` makes them")
-    if not drifted and (not missing or len(missing) == len(specs)):
-        yield Finding("log", "ok", f"{url}, {len(there)} topics")
-    biggest = site.settings.log.topics.max_message_bytes
-    if biggest is not None and biggest < site.settings.archive.inline_limit:
+    if not drifted and len(missing) in (0, len(rows)):
         yield Finding(
-            "log", "wrong", "[archive] inline_limit is above [log.topics] max_message_bytes: mails between them could not be stored"
+            "log", "ok", f"{url}, " + (f"{len(rows)} topics" if not missing else "no topics yet; the first command that writes makes them")
         )
+    if url.startswith("kafka://"):
+        yield from _sizes(site, rows)
+
+
+def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:
+    """Whether the largest mail that goes into a record fits, with its facts beside it."""
+    inline = site.settings.archive.inline_limit
+    said = {row.max_message_bytes: row.topic for row in reversed(rows) if row.max_message_bytes is not None}
+    if not said and site.settings.log.topics.max_message_bytes is not None:
+        said = {site.settings.log.topics.max_message_bytes: "[log.topics]"}
+    if not said or (smallest := min(said)) >= inline + _FACTS_ROOM:
+        return
+    words = f"[archive] inline_limit is {inline}, and {said[smallest]} takes records up to max.message.bytes = {smallest}"
+    if smallest < inline:
+        yield Finding(
+            "log", "wrong", f"{words}: mails between them cannot be stored; lower the one, or raise [log.topics] max_message_bytes"
+        )
+    else:
+        yield Finding("log", "odd", f"{words}: leave {_FACTS_ROOM} octets between them for the facts that travel with a mail")
 
 
 def _archive(site: Site) -> Iterator[Finding]:
@@ -81,17 +101,23 @@ def _archive(site: Site) -> Iterator[Finding]:
 
 
 def _accounts(site: Site) -> Iterator[Finding]:
-    directory = site.directory
-    yield Finding("accounts", "ok", f"{directory.file}: {directory.size} addresses")
-    keys = len(list(site.keyring.fingerprints()))
-    yield Finding("keys", "ok", f"{keys} OpenPGP keys in {site.settings.accounts.keys}")
-    unheld = sorted(directory.fingerprints - set(site.keyring.fingerprints()))
-    if unheld:
-        yield Finding(
-            "keys",
-            "odd",
-            f"{', '.join(unheld)}: named in the accounts, but the key is not in [accounts] keys, so its signatures are returned",
-        )
+    settings, directory = site.settings.accounts, site.directory
+    yield Finding("accounts", "ok", directory.look())
+    if settings.postgresql and "file" in settings.model_fields_set:
+        yield Finding("accounts", "odd", f"[accounts] file: {settings.file} is not read, because postgresql is given")
+    keyring = site.keyring
+    try:
+        keyring.reload()
+    except KeyringError as error:
+        raise SettingsError(f"[accounts] keys: {error}") from error
+    where = (
+        " and ".join([str(settings.keys)] * bool(settings.keys) + ["the database"] * directory.holds_keys)
+        or "no place: set [accounts] keys"
+    )
+    yield Finding("keys", "ok", f"{len(keyring.fingerprints())} OpenPGP keys in {where}")
+    if unheld := sorted(directory.keyless() - keyring.fingerprints()):
+        words = f"{', '.join(unheld)}: named in the accounts, but the key is not held, so what it signed is returned; add it there"
+        yield Finding("keys", "odd", words)
     if site.settings.authentication.dns_zone is not None:
         assert site.resolver
         yield Finding("dns", "odd", f"answers come from {site.settings.authentication.dns_zone} instead of DNS")

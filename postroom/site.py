@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from postroom.settings import Config, SettingsError, load
-from streams.errors import TopicMissing
+from streams.errors import Fatal, TopicMissing
 from streams.log import Log, TopicSpec
 from streams.record import Record
 from streams.sqlite import SqliteLog
@@ -102,7 +102,8 @@ class Site:
 
     def ensure_topics(self) -> None:
         """Creates all topics and groups when none exists under the prefix. Raises TopicMissing when only some are missing: then
-        somebody has to look, because a topic that vanished took its mails with it."""
+        somebody has to look, because a topic that vanished took its mails with it. Raises Fatal when one has another number of
+        partitions than the settings say: order and repeats are by key, hence by partition."""
         there = self.log.topics()
         specs = self.topic_specs()
         missing = [spec.name for spec in specs if spec.name not in there]
@@ -112,6 +113,9 @@ class Site:
             raise TopicMissing(
                 f"{', '.join(missing)}: missing on the log; when a handler is new, `postroom topics --create` makes its topics"
             )
+        elif drifted := [spec for spec in specs if there[spec.name] != spec.partitions]:
+            first = drifted[0]
+            raise Fatal(f"{first.name}: {partitions_differ(first, there[first.name])} (`postroom topics` shows all)")
 
     def create_topics(self, specs: Iterable[TopicSpec]) -> None:
         """Creates topics, and writes the start of every group."""
@@ -259,6 +263,11 @@ class Site:
         """Lets go of the log."""
         if "log" in self.__dict__:
             self.log.close()
+
+
+def partitions_differ(spec: TopicSpec, partitions: int) -> str:
+    """The sentence about a topic whose number of partitions is not the one that the settings imply."""
+    return f"it has {partitions} partitions, [log.topics] partitions asks for {spec.partitions}: that number never changes, so set it back"
 
 
 def from_context(ctx: typer.Context) -> Site:

@@ -1,4 +1,4 @@
-"""`init`, `check`, `topology` and `topics`: how an installation is made, and whether it is sane."""
+"""`init`, `check` and `topology`: how an installation is made, and whether it is sane."""
 
 import sys
 from collections.abc import Callable
@@ -12,18 +12,16 @@ from rich.console import Console
 from postroom import sample, table
 from postroom.settings import SettingsError
 from postroom.site import from_context
-from streams.errors import TopicMissing
 
 AsJson = Annotated[bool, typer.Option("--json", help="A line of JSON a row.")]
 _LATER = {
     "replay": "select recorded mails and process them again",
-    "lag": "how far each group is behind",
 }
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands, and those that are promised but not built yet."""
-    for command in (init, check, topology, topics):
+    for command in (init, check, topology):
         app.command()(command)
     for name, words in _LATER.items():
         app.command(name, help=f"Not built yet: {words}.", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
@@ -77,31 +75,3 @@ def topology(ctx: typer.Context, as_json: AsJson = False) -> None:
         sys.stdout.flush()
     else:
         table.draw(rows, Console())
-
-
-def topics(
-    ctx: typer.Context,
-    create: Annotated[bool, typer.Option("--create", help="Create the topics that are missing.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show the topics that the settings imply; exit 1 when one is missing or has another number of partitions."""
-    site = from_context(ctx)
-    specs = site.topic_specs()
-    if create:
-        site.create_topics(specs)
-    there = site.log.topics()
-    wrong = False
-    for spec in specs:
-        found = there.get(spec.name)
-        state = "missing" if found is None else "ok" if found == spec.partitions else "drifted"
-        wrong = wrong or state != "ok"
-        row = {"topic": spec.name, "partitions": found, "wanted": spec.partitions, "state": state}
-        if as_json:
-            sys.stdout.buffer.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
-        else:
-            print(
-                f"{spec.name}: {state}, {found or 0} partitions" + (f", the settings say {spec.partitions}" if state == "drifted" else "")
-            )
-    sys.stdout.flush()
-    if wrong:
-        raise TopicMissing("topics and settings differ (see above): `postroom topics --create` makes missing ones; partitions never change")

@@ -314,7 +314,7 @@ def test_a_port_in_use_is_one_clear_line(make: MakePlace) -> None:
 
 def test_commands_that_are_not_built_yet_exit_2_and_say_so(make: MakePlace) -> None:
     place = make()
-    for command in ("replay", "lag"):
+    for command in ("replay",):
         place.run(command, status=2)
         assert "not built yet" in place.stderr
     place.run("run", "dashboard", status=2)
