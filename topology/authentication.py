@@ -13,6 +13,7 @@ from topology import author, dkim
 from topology.answers import Answer
 from topology.author import Author
 from topology.ending import whole
+from topology.evidence import Evidence
 from topology.facts import Authentication, Facts, Status, Strength, rfc3339, to_ms
 from topology.head import HeadReader
 from topology.item import Decision, Item
@@ -27,13 +28,23 @@ log = logging.getLogger("postroom.authentication")
 
 @dataclass(slots=True)
 class _Known:
-    """What prepare found for a batch. signed: the DKIM signatures of the mails (by place in the batch) that are worth judging."""
+    """What prepare found for a batch. signed: the DKIM signatures of the mails (by place in the batch) that are worth judging.
+    recorded: of the mails of replays, what was looked up when they came; nothing is asked for these."""
 
     at: str
     accounts: Mapping[str, Account] = field(default_factory=dict)
     authors: dict[int, Author] = field(default_factory=dict)
     signed: dict[int, tuple[dkim.Signed, ...]] = field(default_factory=dict)
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    recorded: dict[int, Evidence] = field(default_factory=dict)
+
+    def accounts_for(self, item: Item) -> Mapping[str, Account]:
+        """Whose the addresses of this mail are, or were."""
+        return self.recorded[id(item)].accounts if id(item) in self.recorded else self.accounts
+
+    def answers_for(self, item: Item) -> Mapping[str, Answer]:
+        """What DNS says, or said, of this mail's names."""
+        return self.recorded[id(item)].answers if id(item) in self.recorded else self.answers
 
 
 class _Sender(NamedTuple):
@@ -73,18 +84,31 @@ class AuthenticationStep(LaterStep):
         self._keys_fault = ""
 
     def prepare(self, items: Sequence[Item]) -> _Known:
-        """One account query for all authors; DNS for the keys of those that have one. Raises Hold."""
+        """One account query for all authors; DNS for the keys of those that have one; nothing for mails of a replay that carry what
+        was looked up then. Raises Hold."""
         known = _Known(rfc3339(self._clock()))
         known.authors = {id(item): author.read(item.head) for item in items}
-        addresses = {address for one in known.authors.values() for address in (one.from_, one.sender) if address}
+        known.recorded = {
+            id(item): evidence
+            for item in items
+            if item.facts.replay and (evidence := Evidence.read(item.facts)) and evidence.is_about(known.authors[id(item)])
+        }
+        asking = [who for place, who in known.authors.items() if place not in known.recorded]
+        addresses = {address for one in asking for address in (one.from_, one.sender) if address}
         known.accounts = self._directory.lookup(addresses) if addresses else {}
-        if known.accounts:  # only then: a directory that holds keys says with its answer whether they changed
+        if known.accounts or known.recorded:  # only then: a directory that holds keys says with its answer whether they changed
             self._renew_keys()
         for item in items:
-            one = known.authors[id(item)]
-            if "dkim-signature" in item.head and item.mail is not None and (one.from_ in known.accounts or one.sender in known.accounts):
+            one, accounts = known.authors[id(item)], known.accounts_for(item)
+            if "dkim-signature" in item.head and item.mail is not None and (one.from_ in accounts or one.sender in accounts):
                 known.signed[id(item)] = dkim.signatures(item.mail)
-        names = {signature.dns_name for signed in known.signed.values() for signature in signed if signature.dns_name}
+        names = {
+            signature.dns_name
+            for place, signed in known.signed.items()
+            if place not in known.recorded
+            for signature in signed
+            if signature.dns_name
+        }
         known.answers = self._resolver.txt(names) if names else {}
         return known
 
@@ -110,7 +134,7 @@ class AuthenticationStep(LaterStep):
             facts = facts.having(authentication=Authentication(None, None, "unknown", reason=reason))
             return self._end(facts, "rejected", "from-ambiguous", prepared, reason)
         proof = self._by_domain(item, who, prepared)
-        account = proof.account or prepared.accounts.get(who.address or "")
+        account = proof.account or prepared.accounts_for(item).get(who.address or "")
         address = proof.address or who.address
         source = None if address is None else "from" if address == who.from_ else "sender"
         if account is None:
@@ -145,6 +169,8 @@ class AuthenticationStep(LaterStep):
         if facts.envelope.truncated:
             return self._passed(facts.having(authentication=self._fact(by.address, by.source, proof, account, reason=proof.reason)), known)
         verification = self._verify(item, facts)
+        if recorded := known.recorded.get(id(item)):
+            verification = recorded.verification(verification)
         evidence = verification.evidence() if verification else None
         word = by_openpgp(verification, account, self._policy, facts.envelope.received_at)
         if proof.account:  # strong by the domain: a fault of OpenPGP is only recorded
@@ -185,7 +211,8 @@ class AuthenticationStep(LaterStep):
         if item.facts.envelope.truncated or not (signed or told):
             return _NO_PROOF
         received = to_ms(item.facts.envelope.received_at)
-        return by_domain(item.head, who, known.accounts, signed, known.answers, self._policy, received)
+        accounts, answers = known.accounts_for(item), known.answers_for(item)
+        return by_domain(item.head, who, accounts, signed, answers, self._policy, received)
 
     def _end(self, facts: Facts, status: Status, reason: str, known: _Known, detail: str) -> Decision:
         return whole(facts, status, reason, stage=self.name, at=known.at, detail=detail)

@@ -175,12 +175,14 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay brings in: its generation, the recipients that it is for, and whether replies were asked for."""
+    """What a replay brings in: its generation, the recipients that it is for (as compared; none: all of the mail's), and whether replies
+    were asked for. evidence: what authentication is to judge by, see `topology.evidence`; None: it asks afresh."""
 
     generation: int
     recipients: tuple[str, ...] = ()
     replies: bool = False
     redo: bool = False
+    evidence: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

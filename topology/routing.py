@@ -129,21 +129,24 @@ class Routing(LaterStep):
         matches = [(address, self._table.match(address)) for address in addresses.found]
         if facts.replay and facts.replay.recipients:
             matches = [(address, match) for address, match in matches if address.key in facts.replay.recipients]
+            if not matches:  # other settings, or another release, read other addresses out of the mail
+                detail = f"the replay is for {', '.join(facts.replay.recipients)}, and the mail names nobody of these now"
+                return whole(facts, "rejected", "no-recipient", stage=self.name, at=prepared, detail=detail, warnings=addresses.warnings)
         if addresses.source != "envelope":
             handled: list[tuple[Address, Match | None]] = [(address, match) for address, match in matches if match]
             if len(handled) > MAX_RECIPIENTS:
                 detail = f"over {MAX_RECIPIENTS} handled addresses in the header"
                 return whole(facts, "rejected", "malformed", stage=self.name, at=prepared, detail=detail, warnings=addresses.warnings)
             if not handled:
-                return self._nobody(facts, addresses, prepared)
+                return self._nobody(facts, [address for address, _ in matches], addresses.warnings, prepared)
             matches = handled
         return self._deliver(facts, addresses, matches, prepared)
 
-    def _nobody(self, facts: Facts, addresses: Addresses, at: str) -> Decision:
+    def _nobody(self, facts: Facts, addresses: Sequence[Address], warnings: tuple[str, ...], at: str) -> Decision:
         """No address of the header is handled: one outcome for the mail, whose OOPS mail names the addresses."""
-        names = tuple(address.key for address in addresses.found[:MAX_RECIPIENTS])
+        names = tuple(address.key for address in addresses[:MAX_RECIPIENTS])
         detail = f"no handler for {', '.join(names)}"
-        end = ended(facts, "failed", "no-handler", stage=self.name, at=at, detail=detail, recipients=names, warnings=addresses.warnings)
+        end = ended(facts, "failed", "no-handler", stage=self.name, at=at, detail=detail, recipients=names, warnings=warnings)
         return Decision(end, outcomes=(end,), failures=(Failing(end, sender_of(facts)),))
 
     def addresses(self, item: Item) -> Addresses:

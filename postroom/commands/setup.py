@@ -1,7 +1,6 @@
 """`init`, `check` and `topology`: how an installation is made, and whether it is sane."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,27 +13,12 @@ from postroom.settings import SettingsError
 from postroom.site import from_context
 
 AsJson = Annotated[bool, typer.Option("--json", help="A line of JSON a row.")]
-_LATER = {
-    "replay": "select recorded mails and process them again",
-}
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands, and those that are promised but not built yet."""
+    """Adds the commands."""
     for command in (init, check, topology):
         app.command()(command)
-    for name, words in _LATER.items():
-        app.command(name, help=f"Not built yet: {words}.", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(
-            _later(name)
-        )
-
-
-def _later(name: str) -> Callable[[], None]:
-    def command() -> None:
-        print(f"postroom: {name} is not built yet", file=sys.stderr)
-        sys.exit(2)
-
-    return command
 
 
 def init(ctx: typer.Context) -> None:

@@ -1,0 +1,169 @@
+"""The preview: what would become of recorded mails. Nothing is written, and no handler is called."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from postroom.replay.entry import STAGES, Plan, batches
+from postroom.replay.selection import Chosen
+from streams.faults import Hold, Newer
+from streams.record import Record
+from topology.ending import whole
+from topology.facts import Facts
+from topology.head import HeadReader
+from topology.item import Decision, Item
+from topology.step import MailSource, Step
+
+EXAMPLES = 3
+"""Mails that each line of the table names."""
+
+
+class Word(NamedTuple):
+    """What becomes of a delivery. status: None where a handler would be given it, and then reason is None too."""
+
+    status: str | None
+    reason: str | None
+    handler: str | None
+
+    def __str__(self) -> str:
+        if self.status is None:
+            return f"handler:{self.handler}"
+        return ", ".join(filter(None, (self.status, self.reason)))
+
+
+class Change(NamedTuple):
+    """before: what became of it. by_handler: the handler has said so itself. after: what would."""
+
+    before: Word
+    by_handler: bool
+    after: Word
+
+    @property
+    def differs(self) -> bool:
+        """Whether it would not be as it was. What a handler would say is not known before it is asked: where it took the mail, or
+        refused it, giving it the same mail is no difference; where it failed, another try is one."""
+        before, after = self.before, self.after
+        if after.status is None:
+            return not (self.by_handler and before.status != "failed" and before.handler == after.handler)
+        return (before.status, before.reason) != (after.status, after.reason)
+
+
+@dataclass
+class Preview:
+    """What a preview found. mails: how many were run; gone: how many could not be, because the log or the archive no longer has
+    them; changes: how many deliveries had each; examples: the ids of the first mails of each."""
+
+    mails: int = 0
+    gone: int = 0
+    changes: Counter[Change] = field(default_factory=Counter)
+    examples: dict[Change, list[str]] = field(default_factory=dict)
+
+    @property
+    def differences(self) -> int:
+        """How many deliveries would not be as they were."""
+        return sum(count for change, count in self.changes.items() if change.differs)
+
+    def note(self, change: Change, mail_id: str) -> None:
+        """Counts one delivery."""
+        self.changes[change] += 1
+        examples = self.examples.setdefault(change, [])
+        if len(examples) < EXAMPLES and mail_id not in examples:
+            examples.append(mail_id)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The table, differences first, and of these the most frequent first."""
+        for change, count in sorted(self.changes.items(), key=lambda item: (not item[0].differs, -item[1], str(item[0]))):
+            before, after = change.before._asdict(), change.after._asdict()
+            yield {"differs": change.differs, "count": count, "before": before, "after": after, "examples": self.examples[change]}
+
+
+class Judge:
+    """Runs the stages on recorded mails. steps: bounce filter, authentication and routing; reader: theirs; source: brings the mails."""
+
+    def __init__(self, steps: Sequence[Step], reader: HeadReader, source: MailSource, plan: Plan) -> None:
+        self._steps = steps
+        self._reader = reader
+        self._source = source
+        self._plan = plan
+
+    def preview(self, mails: Iterator[Chosen], tick: Callable[[int], None] = lambda _count: None) -> Preview:
+        """What would become of these. tick: told how many more are done. Raises Hold where a part is away, Newer."""
+        found = Preview()
+        for batch in batches(mails):
+            for mail, after in zip(batch, self._run(batch), strict=True):
+                if after is None:
+                    found.gone += 1
+                    continue
+                found.mails += 1
+                for change in _changes(mail, after):
+                    found.note(change, mail.latest.envelope.mail_id)
+            tick(len(batch))
+        return found
+
+    def _run(self, batch: Sequence[Chosen]) -> list[list[Facts] | None]:
+        """The routes and outcomes of each mail; None for one that is gone."""
+        ends: list[list[Facts] | None] = [[] for _ in batch]
+        going: dict[int, Item] = {}
+        starts: dict[int, int] = {}
+        for place, (mail, raw) in enumerate(zip(batch, self._source.of_facts([mail.latest for mail in batch]), strict=True)):
+            stage = self._plan.stage(mail)
+            entering = self._plan.facts(mail, stage)
+            if raw is None:
+                ends[place] = None
+            elif stage == "handler":
+                ends[place] = entering
+            else:
+                record = Record(mail.raw.topic, mail.raw.partition, mail.raw.offset, 0, None, b"")
+                going[place] = Item(record, entering[0], raw, self._reader)
+                starts[place] = STAGES.index(stage)
+        for number, step in enumerate(self._steps):
+            mine = [place for place in going if starts[place] <= number]
+            for place, decision in zip(mine, _decided(step, [going[place] for place in mine]), strict=True):
+                reached = ends[place]
+                assert reached is not None
+                reached += (*decision.routes, *decision.outcomes)
+                going[place].facts = decision.facts
+                if not decision.onward:
+                    del going[place]
+        return ends
+
+
+def _decided(step: Step, items: Sequence[Item]) -> list[Decision]:
+    """What a step says of each. One on which it raises would end as a failure, as the runner has it."""
+    if not items:
+        return []
+    try:
+        prepared = step.prepare(items)
+        return [step.decide(item, prepared) for item in items]
+    except (Hold, Newer):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the mail's
+        if len(items) > 1:
+            return [decision for item in items for decision in _decided(step, [item])]
+        detail = f"{type(error).__name__}: {error}"
+        facts = items[0].facts
+        return [whole(facts, "failed", "stage-error", stage=step.name, at=facts.envelope.received_at, detail=detail)]
+
+
+def _changes(mail: Chosen, after: Sequence[Facts]) -> Iterator[Change]:
+    """What changes for each of the mail's deliveries. Where it ended whole, before or after, that stands for each of them."""
+    ends = [(_recipient(facts), _word(facts)) for facts in after]
+    for row, facts in zip(mail.rows, mail.facts, strict=True):
+        before = Word(row["status"], row["reason"], row["handler"])
+        by_handler = facts.outcome is not None and facts.outcome.stage.startswith("handler:")
+        for recipient, word in ends:
+            if row["recipient"] is None or recipient in (None, row["recipient"]):
+                yield Change(before, by_handler, word)
+
+
+def _recipient(facts: Facts) -> str | None:
+    if facts.outcome:
+        return facts.outcome.recipient
+    return facts.route.recipient if facts.route else None
+
+
+def _word(facts: Facts) -> Word:
+    if facts.outcome:
+        return Word(facts.outcome.status, facts.outcome.reason, facts.outcome.handler)
+    return Word(None, None, facts.route.handler if facts.route else None)
