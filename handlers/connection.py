@@ -49,7 +49,8 @@ def fault(url: str) -> str | None:
 
 def connect(url: str, name: str, limit: float, kind: type[Connection]) -> Connection:
     """A fresh connection, which has answered, in no transaction. url: without `fault`. name: what the server's list of connections
-    says, after "postroom". limit: seconds that a statement may run. Blocks for CONNECT_SECONDS at most. Raises psycopg2.Error."""
+    says, after "postroom". limit: seconds that a statement may run. Blocks for twice CONNECT_SECONDS at most. Raises
+    psycopg2.Error."""
     db: Connection = psycopg2.connect(
         url,
         connection_factory=kind,
@@ -57,9 +58,9 @@ def connect(url: str, name: str, limit: float, kind: type[Connection]) -> Connec
         fallback_application_name=f"postroom {name}",
     )
     try:
-        with db.cursor() as cursor:
+        with Overdue(db, CONNECT_SECONDS), db.cursor() as cursor:  # a proxy lets us in at once, and the server behind it may be away
             cursor.execute(_LIMITS, {"limit": f"{max(1, round(limit * 1000))}ms", "idle": f"{round(limit) + 60}s"})
-        connection.commit(db)
+            connection.commit(db)
     except BaseException:
         connection.close(db)
         raise
@@ -89,6 +90,27 @@ class EffectConnection(connection):
     isolation_level = property(connection.isolation_level.__get__, _refuse)
     readonly = property(connection.readonly.__get__, _refuse)
     deferrable = property(connection.deferrable.__get__, _refuse)
+
+
+class Overdue:
+    """While this is entered for longer than `seconds`, the connection is severed: a frozen server, or a network that swallows
+    everything, never says that it is out of time. Whoever waits gets psycopg2.Error, and `fired` is true."""
+
+    def __init__(self, db: connection, seconds: float) -> None:
+        self.fired = False
+        self._db = db
+        self._timer = threading.Timer(seconds, self._fire)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _fire(self) -> None:
+        self.fired = True
+        sever(self._db)
 
 
 def sever(db: connection) -> None:

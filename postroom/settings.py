@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     ValidationError,
     field_validator,
     model_validator,
@@ -83,12 +84,32 @@ def _pattern(value: str) -> str:
     return value
 
 
+def _database(value: SecretStr) -> SecretStr:
+    from handlers.connection import fault  # psycopg2 loads only where it is used
+
+    if why := fault(value.get_secret_value()):
+        raise ValueError(why)
+    return value
+
+
+def _account_query(value: str) -> str:
+    if "%(addresses)s" not in value:
+        raise ValueError("it must say %(addresses)s, where the addresses of a batch go: … WHERE address = ANY(%(addresses)s)")
+    try:
+        value % {"addresses": ""}
+    except (KeyError, ValueError, TypeError) as error:
+        raise ValueError("it may say no %(…)s but %(addresses)s; write %% for a percent sign") from error
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(seconds)]
 SecondsOrOff = Annotated[float | None, BeforeValidator(seconds_or_off)]
 Octets = Annotated[int, BeforeValidator(octets)]
 Domain = Annotated[str, AfterValidator(_domain)]
 MailAddress = Annotated[str, AfterValidator(_address)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
+AccountQuery = Annotated[str, AfterValidator(_account_query)]
 
 
 class _Section(BaseModel):
@@ -154,11 +175,24 @@ class BounceFilterSettings(_Section):
 
 
 class AccountSettings(_Section):
-    """[accounts]"""
+    """[accounts]. file is not read where postgresql is given."""
 
     file: Path | None = Path("accounts.toml")
-    postgresql: str | None = None
-    keys: Path | None = Path("keys/")
+    postgresql: DatabaseUrl | None = None
+    query: AccountQuery | None = None
+    keys_query: str | None = None
+    timeout: Seconds = Field(5.0, gt=0)
+    keys: Path | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> "AccountSettings":
+        if self.query and not self.postgresql:
+            raise ValueError("query is given, but not the database that it goes to: set postgresql, too")
+        if self.keys_query and not self.query:
+            raise ValueError(
+                "keys_query goes with a query onto your own tables; without one the keys are in postroom's own (accounts add-key)"
+            )
+        return self
 
 
 class AuthenticationSettings(_Section):

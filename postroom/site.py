@@ -15,6 +15,7 @@ import typer
 
 from postroom.settings import Config, SettingsError, load
 from streams.errors import Fatal, TopicMissing
+from streams.faults import Hold
 from streams.log import Log, TopicSpec
 from streams.record import Record
 from streams.sqlite import SqliteLog
@@ -22,8 +23,8 @@ from topology.head import HeadReader
 from topology.records import Topics
 
 if TYPE_CHECKING:
-    from postroom.directory.toml import TomlDirectory
     from postroom.archive import ObjectArchive
+    from postroom.directory.port import SiteDirectory
     from postroom.ingest.accept import Acceptor
     from postroom.oopses import OopsReports
     from topology.openpgp import Keyring
@@ -169,25 +170,30 @@ class Site:
 
     @cached_property
     def keyring(self) -> "Keyring":
-        """The public keys."""
+        """The public keys: of the folder at once, and those of the database from the first reload on."""
+        from postroom.directory.keys import DatabaseKeys
         from topology.openpgp import Keyring, KeyringError
 
-        folder = self.settings.accounts.keys
-        if folder is None:
-            return Keyring.of([])
+        folder, directory = self.settings.accounts.keys, self.directory
         try:
-            return Keyring.load(self.config.path(folder))
+            keyring = Keyring.load(self.config.path(folder)) if folder else Keyring()
         except KeyringError as error:
             raise SettingsError(f"{self.config.file}: [accounts] keys: {error}") from error
+        if directory.holds_keys:
+            keyring.watch(DatabaseKeys(directory.keys, lambda: directory.keys_version))
+        return keyring
 
     @cached_property
-    def directory(self) -> "TomlDirectory":
-        """The accounts."""
-        from postroom.directory.toml import TomlDirectory
-
+    def directory(self) -> "SiteDirectory":
+        """The accounts; those on PostgreSQL are not yet connected to."""
         settings = self.settings.accounts
         if settings.postgresql:
-            raise SettingsError(f"{self.config.file}: [accounts] postgresql: not built yet; use [accounts] file")
+            from postroom.directory.postgres import PostgresDirectory
+
+            url = settings.postgresql.get_secret_value()
+            return PostgresDirectory(url, timeout=settings.timeout, query=settings.query, keys_query=settings.keys_query)
+        from postroom.directory.toml import TomlDirectory
+
         if settings.file is None:
             raise SettingsError(f"{self.config.file}: [accounts] file: name the accounts file")
         return TomlDirectory(self.config.path(settings.file))
@@ -222,9 +228,14 @@ class Site:
         )
 
     def read_parts(self) -> None:
-        """Reads what the chain's settings name, without opening the log. Raises SettingsError."""
-        assert self.directory
+        """Reads what the chain's settings name, without opening the log. Raises SettingsError, Fatal; a database that is away may come
+        back."""
         assert self.keyring is not None
+        try:
+            self.directory.look()
+            self.keyring.reload()
+        except Hold as away:
+            log.warning("%s", away)
         assert self.resolver
         assert self.archive
 
@@ -260,9 +271,11 @@ class Site:
         )
 
     def close(self) -> None:
-        """Lets go of the log."""
+        """Lets go of the log and the directory."""
         if "log" in self.__dict__:
             self.log.close()
+        if "directory" in self.__dict__:
+            self.directory.close()
 
 
 def partitions_differ(spec: TopicSpec, partitions: int) -> str:

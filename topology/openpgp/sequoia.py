@@ -58,6 +58,10 @@ class Certificate:
         """The certificate as packets."""
         return bytes(self._cert)
 
+    def armored(self) -> str:
+        """The certificate as an armoured block."""
+        return str(self._cert)
+
     def packets(self) -> Iterator[KeyPacket | bytes]:
         """Its keys, and the bodies of the signature packets that stand behind each, in order."""
         for packet in PacketPile.from_bytes(bytes(self._cert)):
