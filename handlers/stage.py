@@ -20,14 +20,13 @@ from topology.records import Topics, facts_of
 
 log = logging.getLogger("postroom.handlers")
 
-NOT_RUN = Again("the handler paused or waited before it came to this delivery", after=0.0, follows=True)
-"""On the rest of a batch whose first deliveries have their words. Those are written now; the rest comes back from the first retry
-topic in its order, and this counts as no try."""
+BUDGET_SECONDS = 1.0
+"""How long a batch goes on beginning with further deliveries: what a slow handler did is written soon, and a stop is heeded."""
 
 
 class HandlerStage(Stage):
     """One handler's stage. clock: ms since 1970. inline_limit: octets above which an answer goes to the archive. monotonic, probe_every:
-    seconds, for the breaker (`handlers.breaker`)."""
+    seconds, for the breaker (`handlers.breaker`). budget: seconds."""
 
     def __init__(
         self,
@@ -40,6 +39,7 @@ class HandlerStage(Stage):
         inline_limit: int = 512 * 1024,
         monotonic: Callable[[], float] = time.monotonic,
         probe_every: float = PROBE_SECONDS,
+        budget: float = BUDGET_SECONDS,
     ) -> None:
         self._outcomes = Outcomes(handler.name, topics, archive, oopses, inline_limit)
         self.name = self._outcomes.stage
@@ -47,25 +47,36 @@ class HandlerStage(Stage):
         self._archive = archive
         self._clock = clock
         self._breaker = Breaker(handler.name, handler.pause_after, monotonic, probe_every)
+        self._budget = budget
         self._unwritten: dict[tuple[str, int, int], Word] = {}
+        """Words on deliveries behind one that has none yet, or whose answer could not be archived: those are not called again."""
 
     def assigned(self, partitions: frozenset[int]) -> None:
         """See Stage."""
         self._handler.afresh()
 
+    def revoked(self, partitions: frozenset[int]) -> None:
+        """See Stage."""
+        self._unwritten = {at: word for at, word in self._unwritten.items() if at[1] not in partitions}
+
     def process(self, records: Sequence[Record]) -> list[Result]:
-        """Calls the handler on all of them; see Stage. When a part goes away, or the breaker trips, in the middle of a batch, what was
-        said before is written all the same (see NOT_RUN), and the next call raises Hold."""
+        """Calls the handler on them, in their order; see Stage. When the budget is used up, a part goes away or the breaker trips in
+        the middle of a batch, only the first deliveries get their results; the next call goes on, or raises Hold."""
+        if not records:
+            return []
         facts = [_routed(record) for record in records]
         words = self._words(records, facts)
+        self._unwritten = {_at(records[place]): word for place, word in words.items()}
         at = rfc3339(self._clock())
-        try:
-            results = [self._result(record, facts[place], words.get(place, NOT_RUN), at) for place, record in enumerate(records)]
-        except Hold:
-            # An answer could not be put into the archive. The handler is not to be called again each time that this is tried.
-            self._unwritten = {_at(records[place]): word for place, word in words.items()}
-            raise
-        self._unwritten = {}
+        results: list[Result] = []
+        for place, record in enumerate(records):
+            if place not in words:
+                break
+            results.append(self._result(record, facts[place], words[place], at))
+        for record in records[: len(results)]:
+            del self._unwritten[_at(record)]
+        if not results:
+            raise self._paused(self._breaker.wait() or self._breaker.every)
         return results
 
     def failed(self, record: Record, failure: Failure) -> list[Draft]:
@@ -80,8 +91,10 @@ class HandlerStage(Stage):
         if self._breaker.paused:
             return words
 
+        until = time.monotonic() + self._budget
+
         def judge(place: int, word: Word) -> bool:
-            return self._breaker.hears(word, sender_of(facts[place]))
+            return self._breaker.hears(word, sender_of(facts[place])) and time.monotonic() < until
 
         todo = [place for place in range(len(records)) if place not in words]
         batch = Batch(records, facts, self._archive, todo, judge)
@@ -96,17 +109,20 @@ class HandlerStage(Stage):
         """While the handler pauses: tries one delivery when that is due, and returns its word when it ends the pause. Raises Hold."""
         breaker = self._breaker
         assert breaker.paused
-        part, why = f"handler {self._handler.name} (paused)", f"it failed on everybody alike: {breaker.paused.detail}"
         if wait := breaker.wait():
-            raise Hold(part, why, wait)
+            raise self._paused(wait)
         # Of each key the first, so that order within a key holds.
         firsts = sorted({record.key: place for place, record in reversed(list(enumerate(records)))}.values())
         place = firsts[breaker.probes % len(firsts)]
         batch = Batch(records, facts, self._archive, [place], lambda _place, _word: True)
         self._handler.handle(batch)
         if not breaker.probed(batch.words[place]):
-            raise Hold(part, why, breaker.every)
+            raise self._paused(breaker.every)
         return batch.words
+
+    def _paused(self, wait: float) -> Hold:
+        why = self._breaker.paused.detail if self._breaker.paused else "it was stopped"
+        return Hold(f"handler {self._handler.name} (paused)", f"it failed on everybody alike: {why}", wait)
 
     # -- what a word becomes on the log -------------------------------------------------------------------------------
 

@@ -19,13 +19,13 @@ class Judge:
         self._clock = clock
 
     def results(self, records: Sequence[Record]) -> list[Result]:
-        """The stage's word on each record; one that it raises on is found by halves and ends as that record's failure. Raises Hold,
-        Newer, LogError."""
+        """The stage's word on each record, or on the first ones (see `Stage.process`); one that it raises on is found by halves and
+        ends as that record's failure. Raises Hold, Newer, LogError."""
         waiting = self._waiting
         if waiting and any(waiting.must_follow(record) for record in records):
             following = [waiting.must_follow(record) for record in records]
-            run = iter(self._halved([record for record, follows in zip(records, following, strict=True) if not follows]))
-            return [FOLLOWS if follows else next(run) for follows in following]
+            run = self._halved([record for record, follows in zip(records, following, strict=True) if not follows])
+            return _merged(following, run)
         return self._halved(records)
 
     def crashed(self, record: Record) -> Result:
@@ -56,11 +56,13 @@ class Judge:
                 return [self._stage.failed(records[0], Failure("error", error, attempts(records[0]) + 1))]
         half = len(records) // 2
         first = self._halved(records[:half])
+        if len(first) < half:
+            return first
         # A key of which the first half has one that waits must not run in the second.
         held = {record.key for record, result in zip(records, first, strict=False) if isinstance(result, Again)}
         rest = records[half:]
-        run = iter(self._halved([record for record in rest if record.key not in held]))
-        return first + [FOLLOWS if record.key in held else next(run) for record in rest]
+        run = self._halved([record for record in rest if record.key not in held])
+        return first + _merged([record.key in held for record in rest], run)
 
     def _again(self, record: Record, word: Again) -> list[Draft]:
         waiting = self._waiting
@@ -71,3 +73,15 @@ class Judge:
                 waiting.ended(record)
             return self._stage.failed(record, failure)
         return [waiting.again(record, word)]
+
+
+def _merged(following: Sequence[bool], run: Sequence[Result]) -> list[Result]:
+    """The results of records that were run, and FOLLOWS for those that were not, in their order; up to the first that has none."""
+    merged: list[Result] = []
+    words = iter(run)
+    for follows in following:
+        word = FOLLOWS if follows else next(words, None)
+        if word is None:
+            break
+        merged.append(word)
+    return merged

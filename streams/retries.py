@@ -84,6 +84,12 @@ class Waiting:
             del self._parked[at]
         return found, empty
 
+    def unpark(self, records: Sequence[Record]) -> set[TopicPartition]:
+        """Takes back records that `due` gave and that were not run; gives the partitions to pause again."""
+        for record in reversed(records):
+            self._parked.setdefault(record.at, deque()).appendleft(record)
+        return {record.at for record in records}
+
     def next_due(self) -> int | None:
         """When the next parked record is due, or None."""
         return min((self.due_at(parked[0]) for parked in self._parked.values() if parked), default=None)

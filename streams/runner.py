@@ -28,6 +28,8 @@ _COMMITS_UNDER_WAY = 4
 """Commits given and not yet durable; an engine may put them into one transaction."""
 _IDLE = 0.25
 """Seconds that a poll waits when there is nothing, so that a stop is seen."""
+_LONG = 20.0
+"""Seconds after which the rest of a slow batch is given back, so that the log is polled again; brokers allow minutes (KIP-62)."""
 _SKIP_EVERY = 1.0
 """Seconds between commits that only pass carried records over, while there is more to read."""
 _SETBACKS = 4
@@ -193,13 +195,30 @@ class Runner:
     def _work(self, consumer: Consumer, records: Sequence[Record]) -> None:
         """Runs and commits the records, all at once but where an earlier worker died on them (see `streams.notes`)."""
         rest = records
+        until = time.monotonic() + _LONG
         while rest and not self._stop.is_set():
-            portion, rest = self._tries.portion(rest)
+            if time.monotonic() > until:
+                self._give_back(consumer, rest)
+                return
+            portion, behind = self._tries.portion(rest)
             self._settle(0 if self._tries.wary else _COMMITS_UNDER_WAY - 1)
-            outputs = self._judge.outputs(portion, self._results(consumer, portion))
-            positions = self._behind(portion, rest)
+            results = self._results(consumer, portion)
+            worked = portion[: len(results)]
+            rest = [*portion[len(results) :], *behind] if len(worked) < len(portion) else behind
+            outputs = self._judge.outputs(worked, results)
+            positions = self._behind(worked, rest)
             self._under_way.append(consumer.commit(outputs, positions, self._tries.done(positions)))
-            self.done += len(portion)
+            self.done += len(worked)
+
+    def _give_back(self, consumer: Consumer, rest: Sequence[Record]) -> None:
+        """Records that there was no time for come again with the next polls, which also keep the membership."""
+        first = {record.at: record.offset for record in reversed(rest)}
+        if self._waiting:
+            again = [record for record in rest if self._waiting.is_retry(record.at)]
+            consumer.pause(self._waiting.unpark(again))
+        for at, offset in first.items():
+            if not (self._waiting and self._waiting.is_retry(at)):
+                consumer.seek(at, offset)
 
     def _results(self, consumer: Consumer, portion: Sequence[Record]) -> Sequence[Result]:
         """The stage's word on each record of a portion, which is noted before it runs."""
