@@ -78,13 +78,13 @@ class Outcomes:
             drafts.append(stowed(answer, self._archive, self._inline_limit))
         return drafts
 
-    def of_failure(self, record: Record, failure: Failure, mail: bytes, at: str) -> list[Draft]:
-        """The outcome of a record that could not be processed, whatever stands in it. mail, at: see `of_word`. Never raises."""
+    def of_failure(self, record: Record, failure: Failure, mail: bytes, at: str, traceback: str | None = None) -> list[Draft]:
+        """The outcome of a record that could not be processed, whatever stands in it. mail, at, traceback: see `of_word`. Never raises."""
         try:
             facts = facts_of(record)
         except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
             facts = Facts(foreign_envelope(mail, record.time, HeadReader()))
-        return self.of_word(facts, said_of(failure), mail, at, failure.attempts)
+        return self.of_word(facts, said_of(failure), mail, at, failure.attempts, traceback)
 
     def _tell(self, final: Facts, said: Said, traceback: str | None) -> None:
         """A failure: an error in the log with its traceback, and a report under the id that the sender is told."""

@@ -5,20 +5,25 @@ so that repeats are known without reading the JSON.
 """
 
 from dataclasses import dataclass
+from traceback import TracebackException
 from typing import Any, Literal, Self, cast
 
 import orjson
 
+from handlers.fingerprint import in_words, plain
 from handlers.word import Said
 from streams.faults import Newer
 from streams.record import Draft, Position, Record
+from streams.retries import attempts
 from streams.stage import Again, Failure
-from topology.facts import Facts
+from topology.facts import Facts, rfc3339
 from topology.records import FACTS, Topics
 
 SAID_VERSION = 1
 TRACEBACK = 64 * 1024
-"""Characters of a traceback that go along."""
+"""Characters of a traceback that go along: the last ones, where the error itself stands."""
+_FRAMES = 40
+"""Innermost frames of an exception; what runs away has thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class Telling:
                 "mail": self.mail._asdict(),
                 "kind": kind,
                 "word": fields,
-                "traceback": self.traceback and self.traceback[:TRACEBACK],
+                "traceback": self.traceback and plain(self.traceback[-TRACEBACK:], TRACEBACK),
             }
         )
 
@@ -62,7 +67,7 @@ def _fields(word: Said | Again | Failure) -> tuple[str, object]:
         return "said", orjson.Fragment(word.encode())
     if isinstance(word, Again):
         return "again", {"why": word.why, "after": word.after, "timeout": word.timeout}
-    return "failure", {"kind": word.kind, "detail": word.detail}
+    return "failure", {"kind": word.kind, "detail": word.detail or (in_words(word.error) if word.error else "")}
 
 
 def _word(kind: str, fields: dict[str, Any], attempt: int) -> Said | Again | Failure:
@@ -75,6 +80,13 @@ def _word(kind: str, fields: dict[str, Any], attempt: int) -> Said | Again | Fai
             reason = cast(Literal["error", "crashed"], fields["kind"])
             return Failure(reason, attempts=attempt, detail=fields["detail"])
     raise ValueError(f"{kind!r} is no kind of word")
+
+
+def telling(word: Said | Again | Failure, record: Record, log_id: str, now_ms: int) -> Telling:
+    """What is told of a try that just ended. record: what the handler was given; log_id: of its log."""
+    error = None if isinstance(word, Again) else word.error
+    traceback = "".join(TracebackException.from_exception(error, limit=-_FRAMES).format()) if error else None
+    return Telling(word, attempts(record) + 1, rfc3339(now_ms), Position(log_id, record.topic, record.partition, record.offset), traceback)
 
 
 def said_draft(topics: Topics, handler: str, record: Record, facts: Facts | None, telling: Telling) -> Draft:

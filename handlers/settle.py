@@ -130,7 +130,7 @@ class Settle(Stage):
     def _settled(self, record: Record, telling: Telling, mails: dict[Position, Record | None]) -> list[Draft]:
         word, mail = telling.word, mails.get(telling.mail)
         if isinstance(word, Failure) and mail is not None:
-            return self._outcomes.of_failure(mail, word, mail.value, telling.at)
+            return self._outcomes.of_failure(mail, word, mail.value, telling.at, telling.traceback)
         facts = facts_of(record)
         if isinstance(word, Failure) or (mail is None and _needs_mail(telling)):
             return self._outcomes.of_word(facts, GONE, b"", telling.at, telling.attempt)

@@ -32,7 +32,7 @@ def kafka_log(config: Config, wanted: str | None) -> SlottedLog:
     logging.getLogger("postroom").debug("this worker has the slot %s", slot.name)
     log = SlottedLog(
         settings.url.removeprefix("kafka://").rstrip("/"),
-        config={name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in settings.kafka.items()},
+        config=settings.client,
         transactional_prefix=f"postroom.{settings.prefix}",
         slot=slot.name,
     )

@@ -2,16 +2,18 @@
 
 import socket
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from handlers.batch import Handler
+from handlers.python import PythonHandler
 from handlers.registry import HandlerSettingsError, HandlerSpec, NotBuilt, build
+from handlers.settle import Settle
 from handlers.stage import HandlerStage
 from postroom.ingest.listener import Listener, ListenerError
 from postroom.outbox import Maildir, Outbox
 from postroom.postman import Postman
 from postroom.relay import Relay
-from postroom.running import Service
+from postroom.running import Role, Service
 from postroom.settings import HandlerSettings, SettingsError
 from postroom.site import Site, now_ms
 from streams.gate import Gate
@@ -24,9 +26,12 @@ from topology.replies.templates import Templates
 from topology.replyer import Replyer, ReplyPolicy
 from topology.step import Step
 
+if TYPE_CHECKING:
+    from postroom.faust.connection import Connection
+
 CHAIN = ("bounce-filter", "authentication", "routing")
 LISTENERS = ("lmtp", "smtp")
-_LATER = {"dashboard", "settle"}
+_LATER = {"dashboard"}
 _DAY_MS = 86_400_000
 
 
@@ -40,15 +45,19 @@ class Roles:
     def __init__(self, site: Site, wanted: Sequence[str], drain: bool) -> None:
         self._site = site
         everything = [name for name in LISTENERS if getattr(site.settings.ingest, name) and not drain]
-        everything += ["chain", *(f"handler:{name}" for name in site.handler_names), "replyer"]
+        self._faust = [name for name, handler in site.settings.handlers.items() if handler.runtime == "faust"]
+        settling = [f"settle:{name}" for name in self._faust]
+        everything += ["chain", *(f"handler:{name}" for name in site.handler_names), *settling, "replyer"]
         if site.settings.replies.outbox or site.settings.replies.smtp:
             everything.append("postman")
-        self.names = list(dict.fromkeys(wanted)) or everything
+        named = [part for name in wanted for part in (settling if name == "settle" and settling else [name])]
+        self.names = list(dict.fromkeys(named)) or everything
         for name in self.names:
             self._check(name)
         # Everything that the settings can be wrong about is made here, before the log is opened: a wrong setting touches nothing.
         chosen = [name.partition(":")[2] for name in self.names if name.startswith("handler:")]
         self._handlers = {name: self._built(name) for name in chosen}
+        self._connection = self._faust_connection() if set(chosen) & set(self._faust) else None
         self._policy = self._reply_policy()
         self._gate = Gate()
         self._outbox = self._outbox_of() if "postman" in self.names else None
@@ -57,7 +66,8 @@ class Roles:
 
     def _check(self, name: str) -> None:
         handlers = [f"handler:{handler}" for handler in self._site.handler_names]
-        known = [*LISTENERS, "chain", *CHAIN, *handlers, "replyer", "postman"]
+        settling = ["settle", *(f"settle:{handler}" for handler in self._faust)] if self._faust else []
+        known = [*LISTENERS, "chain", *CHAIN, *handlers, *settling, "replyer", "postman"]
         if name.partition(":")[0] in _LATER:
             raise UnknownRole(f"{name} is not built yet")
         if name not in known:
@@ -68,24 +78,27 @@ class Roles:
 
     # -- runners --------------------------------------------------------------------------------------------------------------------
 
-    def runners(self) -> list[Runner]:
-        """The runners, in the order of the flow (a drain looks at them so)."""
-        found: list[Runner] = []
+    def runners(self) -> list[Role]:
+        """What runs, in the order of the flow (a drain looks at it so)."""
+        found: list[Role] = []
         for name in self.names:
             if name == "chain":
                 found += [self._chain(self._site.steps()[first:]) for first in range(len(CHAIN))]
             elif name in CHAIN:
                 found.append(self._chain([self._site.steps()[CHAIN.index(name)]]))
             elif name.startswith("handler:"):
-                found.append(self._handler(name.partition(":")[2]))
+                handler = name.partition(":")[2]
+                found.append(self._on_faust(handler) if handler in self._faust else self._handler(handler))
+            elif name.startswith("settle:"):
+                found.append(self._settle(name.partition(":")[2]))
             elif name == "replyer":
                 found.append(self._replyer())
             elif name == "postman":
                 found.append(self._postman())
         return sorted(found, key=self._place)
 
-    def _place(self, runner: Runner) -> int:
-        order = [*CHAIN, "handler", "replyer", "postman"]
+    def _place(self, runner: Role) -> int:
+        order = [*CHAIN, "handler", "settle", "replyer", "postman"]
         role = runner.group.removeprefix(self._site.topics.group("")).partition(".")[0]
         return order.index(role)
 
@@ -96,11 +109,52 @@ class Roles:
 
     def _handler(self, name: str) -> Runner:
         site = self._site
-        settings, handler = site.settings.handlers[name], self._handlers[name]
-        topics = site.topics
+        handler, topics = self._handlers[name], site.topics
         stage = HandlerStage(handler, topics, site.archive, site.oopses, now_ms, inline_limit=site.settings.archive.inline_limit)
-        plan = RetryPlan(tuple(topics.retries(name)), settings.retry_delays, settings.give_up)
-        return Runner(site.log, topics.group(f"handler.{name}"), [topics.routed(name)], stage, plan, self._options())
+        return Runner(site.log, topics.group(f"handler.{name}"), [topics.routed(name)], stage, self._plan(name), self._options())
+
+    def _plan(self, name: str) -> RetryPlan:
+        settings = self._site.settings.handlers[name]
+        return RetryPlan(tuple(self._site.topics.retries(name)), settings.retry_delays, settings.give_up)
+
+    def _on_faust(self, name: str) -> Role:
+        from postroom.faust.app import Terms
+        from postroom.faust.role import FaustRole, Setting
+
+        site, handler, plan = self._site, self._handlers[name], self._plan(name)
+        settings, topics = site.settings.handlers[name], site.topics
+        assert isinstance(handler, PythonHandler)
+        delays = {topics.routed(name): 0.0, **dict(zip(plan.topics, plan.delays, strict=True))}
+        assert self._connection
+        terms = Terms(self._connection, topics.group(f"handler.{name}"), delays, settings.concurrency)
+        inline_limit = site.settings.archive.inline_limit
+        return FaustRole(Setting(handler, terms, topics, site.log, site.archive, self._gate, now_ms, inline_limit, settings.timeout))
+
+    def _faust_connection(self) -> "Connection":
+        from postroom.faust.connection import connection
+
+        settings = self._site.settings.log
+        try:
+            return connection(settings.url, settings.client)
+        except ValueError as error:
+            raise SettingsError(f"{self._site.config.file}: {error}") from error
+
+    def _settle(self, name: str) -> Runner:
+        site = self._site
+        said = site.topics.said(name)
+        stage = Settle(
+            name,
+            site.topics,
+            site.log,
+            site.archive,
+            site.oopses,
+            now_ms,
+            plan=self._plan(name),
+            window=site.settings.log.dedupe_window,
+            history=lambda partition, since: site.log.read(said, partition, since=since),
+            inline_limit=site.settings.archive.inline_limit,
+        )
+        return Runner(site.log, site.topics.group(f"settle.{name}"), [said], stage, options=self._options())
 
     def _built(self, name: str) -> Handler:
         site = self._site

@@ -13,12 +13,29 @@ from typing import Protocol
 
 from streams.errors import LogError
 from streams.log import Log
-from streams.runner import Runner
 
 log = logging.getLogger("postroom.run")
 
 _LOOK_EVERY = 0.05
 """Seconds between looks at whether everything is drained; grows to 20 times that while it is not."""
+
+
+class Role(Protocol):
+    """What runs: a `streams.runner.Runner`, or something like it. run: works until `stop`, and raises what ends it. busy: works on records
+    right now. group: stands in these topics."""
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def topics(self) -> Sequence[str]: ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def run(self) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 class Service(Protocol):
@@ -34,12 +51,14 @@ class Left:
     """What a drain that gave up left behind: per group, the records not yet passed."""
 
     counts: dict[str, int] = field(default_factory=dict)
+    ends: dict[str, int] = field(default_factory=dict)
+    """Of the topics that were looked at, the ends of their partitions together."""
 
 
 class Supervisor:
     """Starts the runners and services, waits, and stops them in good order."""
 
-    def __init__(self, event_log: Log, runners: Sequence[Runner], services: Sequence[Service] = ()) -> None:
+    def __init__(self, event_log: Log, runners: Sequence[Role], services: Sequence[Service] = ()) -> None:
         self._log = event_log
         self._runners = runners
         self._services = services
@@ -69,37 +88,44 @@ class Supervisor:
 
     def _watch(self, patience: float, progress: Callable[[int], None]) -> Left | None:
         since, before, pause = time.monotonic(), -1, _LOOK_EVERY
+        ends: dict[str, int] = {}
         while not self._stop.is_set() and self._fault is None:
-            counts = self._left()
-            total = sum(counts.values())
-            if total == 0:
+            left = self._left()
+            total = sum(left.counts.values())
+            # A delivery that goes round (a handler's word is settled, and becomes a retry) may have passed behind our back. It has if
+            # anything was appended since the last look.
+            if total == 0 and left.ends == ends:
                 return None
+            ends = left.ends
             if total != before or any(runner.busy for runner in self._runners):
                 since, before = time.monotonic(), total
                 progress(total)
             if time.monotonic() - since > patience:
-                return Left(counts)
+                return left
             pause = min(pause * 1.5, _LOOK_EVERY * 20) if total > 1000 else _LOOK_EVERY
             self._stop.wait(pause)
         self._raise()
-        return Left(self._left())
+        return self._left()
 
-    def _left(self) -> dict[str, int]:
+    def _left(self) -> Left:
         """Records between where each group stands and its topics' ends. The ends are looked at in the order of the flow, so what a
         stage passes on while we look is seen behind it."""
-        found: dict[str, int] = {}
+        left = Left()
+        found = left.counts
         for runner in self._runners:
             try:
                 standings = self._log.standings(runner.group, runner.topics)
                 for topic in runner.topics:
-                    for number, extent in enumerate(self._log.extents(topic)):
+                    extents = self._log.extents(topic)
+                    left.ends[topic] = sum(extent.end for extent in extents)
+                    for number, extent in enumerate(extents):
                         standing = standings.get((topic, number))  # type: ignore[call-overload]
                         behind = extent.end - (standing.offset if standing else extent.first)
                         if behind > 0:
                             found[runner.group] = found.get(runner.group, 0) + behind
             except LogError:
                 found[runner.group] = found.get(runner.group, 0) + 1  # unknown while the log is away, but not nothing
-        return found
+        return left
 
     def _start(self) -> None:
         # The log's calls give the interpreter up; with the usual 5 ms a deciding thread would keep each of them waiting that long.
@@ -110,11 +136,11 @@ class Supervisor:
         gc.set_threshold(100_000, 50, 50)
         for service in self._services:
             service.start()
-        self._threads = [threading.Thread(target=self._run_one, args=(runner,), name=runner.stage.name) for runner in self._runners]
+        self._threads = [threading.Thread(target=self._run_one, args=(runner,), name=runner.group) for runner in self._runners]
         for thread in self._threads:
             thread.start()
 
-    def _run_one(self, runner: Runner) -> None:
+    def _run_one(self, runner: Role) -> None:
         try:
             runner.run()
         except BaseException as error:  # noqa: BLE001 - a role that dies takes the process down, with its reason

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -134,6 +135,11 @@ class LogSettings(_Section):
     dedupe_window: Seconds = 86400.0
     kafka: dict[str, str | int | float | bool] = Field(default_factory=dict)
     topics: TopicSettings = TopicSettings()
+
+    @property
+    def client(self) -> dict[str, str]:
+        """[log.kafka] as librdkafka takes it."""
+        return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in self.kafka.items()}
 
     @field_validator("url")
     @classmethod
@@ -289,10 +295,12 @@ class Settings(BaseSettings):
 
     @field_validator("handlers")
     @classmethod
-    def _names(cls, value: dict[str, HandlerSettings]) -> dict[str, HandlerSettings]:
-        for name in value:
+    def _names(cls, value: dict[str, HandlerSettings], info: ValidationInfo) -> dict[str, HandlerSettings]:
+        for name, handler in value.items():
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", name):
                 raise ValueError(f"{name!r} is no handler name: use lower-case letters, digits, - and _")
+            if handler.runtime == "faust" and "log" in info.data and not info.data["log"].url.startswith("kafka://"):
+                raise ValueError(f'runtime = "faust" of handler {name}: Faust needs Kafka ([log] url = "kafka://…"), so leave it out')
         return value
 
     @classmethod

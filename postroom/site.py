@@ -97,8 +97,10 @@ class Site:
             topics.group("replyer"): [topics.failures, topics.answers],
             topics.group("postman"): [topics.replies, *topics.reply_retries()],
         }
-        for name in self.handler_names:
+        for name, handler in self.settings.handlers.items():
             found[topics.group(f"handler.{name}")] = [topics.routed(name), *topics.retries(name)]
+            if handler.runtime == "faust":
+                found[topics.group(f"settle.{name}")] = [topics.said(name)]
         return found
 
     def ensure_topics(self) -> None:

@@ -1,0 +1,295 @@
+"""The deliveries in hand of one handler on Faust: each is called, its word told, and only then is it done.
+
+Mails of one sender to one recipient go in their order, but for what asks for time; whatever waits holds up nobody else. A whole part that
+is away, a handler that pauses, and a mail that kills the process are dealt with as in the runner (DESIGN.md section 4, Faults).
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from handlers.breaker import Breaker
+from handlers.python import PythonHandler
+from handlers.said import said_draft, telling
+from handlers.word import GONE, Word
+from postroom.faust.commits import Commits
+from postroom.faust.gate import Gate
+from postroom.faust.notes import Notes
+from postroom.faust.progress import Progress
+from postroom.faust.teller import Teller
+from streams.errors import LogError
+from streams.faults import Hold, Newer
+from streams.record import Record, TopicPartition
+from streams.stage import Failure
+from topology.ending import sender_of
+from topology.facts import Facts
+from topology.ports import Archive
+from topology.records import Topics, facts_of
+
+log = logging.getLogger("postroom.handlers")
+
+QUEUED = 1000
+"""Deliveries in hand beyond the concurrency: those behind an earlier one of the same sender and recipient."""
+_REBALANCE = 0.1
+"""Seconds until we look again whether a partition, of which the group just said that it is not ours, is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a desk works with. breaker: outlives it. clock: ms since 1970. log_id: the log's."""
+
+    handler: PythonHandler
+    topics: Topics
+    archive: Archive
+    log_id: str
+    teller: Teller
+    gate: Gate
+    breaker: Breaker
+    progress: Progress
+    notes: Notes
+    commits: Commits
+    clock: Callable[[], int]
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record in hand. facts: None where they cannot be read; error: why."""
+
+    record: Record
+    facts: Facts | None
+    error: Exception | None = None
+
+    @property
+    def lane(self) -> object:
+        """What keeps its order: mails of one sender to one recipient."""
+        if self.facts is None or self.facts.route is None:
+            return self.record.at, self.record.offset
+        return self.facts.envelope.sender or self.facts.envelope.mail_id, self.facts.route.recipient
+
+
+class Desk:
+    """See the module. For one life of an app."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.holding: Hold | None = None
+        """What the role waits for, or None."""
+        self.done = 0
+        self.fault: BaseException | None = None
+        """What ends the role: facts of a newer version, or a log that will not take a word."""
+        self._parts = parts
+        self._in_hand: set[tuple[TopicPartition, int]] = set()
+        self._lanes: dict[object, deque[Delivery]] = {}
+        self._arriving = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._noting = asyncio.Lock()
+        self._retry_at = 0.0
+        self._closing = asyncio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is under way that does not just wait."""
+        return bool(self._in_hand) and self.holding is None
+
+    def stir(self) -> None:
+        """Something has changed: whoever waits for room looks again."""
+        self._changed.set()
+
+    async def close(self, patience: float) -> None:
+        """Begins nothing more, and returns when nothing is under way, or after so many seconds."""
+        self._closing.set()
+        self.stir()
+        if self.holding is None:
+            await self.pause(patience)
+
+    async def pause(self, patience: float) -> None:
+        """Returns when nothing is under way, or after so many seconds."""
+        try:
+            async with asyncio.timeout(patience), self._parts.gate.alone():
+                pass
+        except TimeoutError:
+            log.info("handler %s: gives partitions up with deliveries under way", self._parts.handler.name)
+
+    # -- who comes when ---------------------------------------------------------------------------------------------------------------
+
+    async def deliver(self, record: Record) -> None:
+        """See `postroom.faust.app.Hand`. Returns when it is done, or when it is behind another that somebody works on."""
+        async with self._arriving:  # in the order in which they came
+            lane = await self._lane(record)
+        while lane:
+            try:
+                await self._work(lane[0])
+            finally:
+                self._in_hand.discard((lane[0].record.at, lane[0].record.offset))
+                if len(lane) == 1:
+                    del self._lanes[lane[0].lane]
+                lane.popleft()
+                self.stir()
+
+    async def _lane(self, record: Record) -> "deque[Delivery] | None":
+        """Takes a record in hand: its lane where it is the first of it, None where somebody works on that, or where it is not to be done:
+        fetched again while it was in hand, or not ours any more."""
+        place = record.at, record.offset
+        while not (self._over or self._has_room(record)):
+            self._changed.clear()
+            await self._changed.wait()
+        if self._over or place in self._in_hand or not self._parts.progress.is_pending(*place):
+            return None
+        try:
+            delivery = _delivery(record)
+        except Newer as newer:
+            self.end(newer)
+            return None
+        self._in_hand.add(place)
+        lane = self._lanes.setdefault(delivery.lane, deque())
+        lane.append(delivery)
+        return lane if len(lane) == 1 else None
+
+    def _has_room(self, record: Record) -> bool:
+        standing = self._parts.progress.standing(record.at)
+        if standing is None:
+            return True  # to be dropped
+        return len(self._in_hand) < self._parts.concurrency + QUEUED and self._parts.notes.may_begin(record, standing)
+
+    @property
+    def _over(self) -> bool:
+        return self._closing.is_set() or self.fault is not None
+
+    def end(self, fault: BaseException) -> None:
+        """The role is over, for this reason."""
+        self.fault = self.fault or fault
+        self.stir()
+
+    # -- one delivery -----------------------------------------------------------------------------------------------------------------
+
+    async def _work(self, delivery: Delivery) -> None:
+        """Until it is done, or not to be done by us any more."""
+        gate = self._parts.gate
+        try:
+            while self._goes_on(delivery):
+                alone = self._must_be_alone(delivery)
+                async with gate.alone() if alone else gate.together():
+                    # What we waited behind may have changed what there is to do.
+                    if self._goes_on(delivery) and alone == self._must_be_alone(delivery) and await self._is_done(delivery):
+                        return
+        except (Newer, LogError) as error:
+            self.end(error)
+
+    def _goes_on(self, delivery: Delivery) -> bool:
+        return not self._over and self._parts.progress.is_pending(delivery.record.at, delivery.record.offset)
+
+    def _must_be_alone(self, delivery: Delivery) -> bool:
+        return self.holding is not None or self._parts.notes.must_be_alone(delivery.record)
+
+    async def _is_done(self, delivery: Delivery) -> bool:
+        """Works on it. False when it has to wait. Raises Newer, LogError."""
+        parts, record = self._parts, delivery.record
+        word: Word | Failure | None
+        if parts.notes.condemned(record):
+            log.error("handler %s: %s %d@%d killed its worker and is set aside", parts.handler.name, *record.at, record.offset)
+            word = Failure("crashed")
+        else:
+            word = await self._word(delivery)
+        if word is None:
+            return False
+        told = telling(word, record, parts.log_id, parts.clock())
+        await parts.teller.tell(said_draft(parts.topics, parts.handler.name, record, delivery.facts, told))
+        parts.progress.done(record.at, record.offset)
+        self.done += 1
+        if parts.notes.is_wary(record.at):
+            await parts.commits.move()
+        return True
+
+    async def _word(self, delivery: Delivery) -> Word | Failure | None:
+        """What the handler says; None when it has to wait. While the role holds, this is the one delivery that is tried, and goes on
+        trying. Raises Newer, LogError."""
+        breaker, trying = self._parts.breaker, self.holding is not None
+        while True:
+            if trying:
+                await self._wait()
+            if not self._goes_on(delivery) or not await self._noted(delivery.record):
+                return None
+            try:
+                word = await self._called(delivery)
+            except Hold as hold:
+                await self._hold(hold)
+                if trying:
+                    continue
+                return None
+            if breaker.paused and not (isinstance(word, Failure) or breaker.probed(word)):
+                await self._hold(self._paused(breaker.every))
+                return None  # the next try is another's, as this one may fail anyway
+            self._is_back()
+            if not isinstance(word, Failure) and not breaker.hears(word, sender_of(delivery.facts) if delivery.facts else None):
+                await self._hold(self._paused(breaker.wait()))
+            return word
+
+    async def _called(self, delivery: Delivery) -> Word | Failure:
+        """Raises Hold, Newer, LogError."""
+        facts, record = delivery.facts, delivery.record
+        if facts is None:
+            return Failure("error", delivery.error)
+        try:
+            raw: bytes | None = record.value
+            if facts.envelope.archived is not None:
+                raw = await asyncio.to_thread(self._parts.archive.get, facts.envelope.archived)
+            return GONE if raw is None else await self._parts.handler.one(facts, raw)
+        except (Hold, Newer, LogError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong round the handler is this record's fault
+            return Failure("error", error)
+
+    async def _noted(self, record: Record) -> bool:
+        """Sees to it that the try is noted before it runs. False when the partition is not ours any more."""
+        notes = self._parts.notes
+        if notes.beginning(record) is None:
+            return True
+        async with self._noting:
+            if (note := notes.beginning(record)) is None:
+                return True
+            if await self._parts.commits.note({record.at: note}):
+                notes.begun(record.at)
+                return True
+            await asyncio.sleep(_REBALANCE)
+        return False
+
+    # -- what stops everybody -----------------------------------------------------------------------------------------------------------
+
+    def _paused(self, wait: float) -> Hold:
+        handler, paused = self._parts.handler, self._parts.breaker.paused
+        assert paused
+        return Hold(f"handler {handler.name} (paused)", f"it failed on everybody alike: {paused.detail}", wait)
+
+    async def _hold(self, hold: Hold) -> None:
+        """A whole part is away: from now on one delivery is tried at a time, and waiting counts as no try."""
+        if self.holding is None:
+            log.error("handler %s: waits, because %s", self._parts.handler.name, hold)
+        self.holding, self._retry_at = hold, time.monotonic() + hold.probe_after
+        await self._parts.commits.take_back()
+
+    def _is_back(self) -> None:
+        if self.holding is not None:
+            log.warning("handler %s: %s is back; going on", self._parts.handler.name, self.holding.part)
+            self.holding = None
+
+    async def _wait(self) -> None:
+        """Until the next try is due, or we are to stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), max(0.0, self._retry_at - time.monotonic()))
+
+
+def _delivery(record: Record) -> Delivery:
+    """Raises Newer."""
+    try:
+        facts = facts_of(record)
+        if facts.route is None:
+            raise ValueError("not a routed mail: its facts have no route")
+    except Newer:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
+        return Delivery(record, None, error)
+    return Delivery(record, facts)
