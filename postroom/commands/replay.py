@@ -1,4 +1,4 @@
-"""`replay` and `why`: recorded mails are processed again, or their story is given with its reasons."""
+"""`replay`: recorded mails are judged again in a preview, or processed again in a new generation."""
 
 import sys
 from pathlib import Path
@@ -8,24 +8,25 @@ import typer
 
 from postroom.reading.options import selecting
 from postroom.reading.out import Out
-from postroom.reading.selectors import Filter, Selectors
+from postroom.reading.selectors import Selectors
+from postroom.replay.apply import Apply, Brought, Pace, brought_in
+from postroom.replay.bar import bar
 from postroom.replay.entry import Plan, Stage, first
+from postroom.replay.marker import Busy, Marker, NoReplay, finish, refuse_if_busy, who
 from postroom.replay.preview import Judge
-from postroom.replay.report import preview_document, show_preview
-from postroom.replay.selection import Selection, bounds
+from postroom.replay.report import brought_document, preview_document, show_brought, show_preview
+from postroom.replay.selection import Selection
 from postroom.replay.steps import source, steps
 from postroom.site import Site, from_context, now_ms
+from topology.facts import rfc3339
 
 From = Annotated[Stage, typer.Option("--from", help="The first stage to run.")]
-AsOf = Annotated[
-    Literal["then", "now"], typer.Option("--as-of", help="then: by the recorded accounts, keys and DNS answers; now: asks afresh.")
-]
+AsOf = Annotated[Literal["then", "now"], typer.Option("--as-of", help="then: by the recorded accounts, keys and DNS; now: asks afresh.")]
 Limit = Annotated[int | None, typer.Option(help="At most so many mails, those with the oldest outcomes.", min=1)]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands."""
+    """Adds the command."""
     app.command("replay")(replay)
 
 
@@ -35,23 +36,44 @@ def replay(
     selectors: Selectors,
     start: From = "bounce-filter",
     as_of: AsOf = "then",
-    settings: Annotated[Path | None, typer.Option(help="Judge by this settings file instead: what if? For a preview only.")] = None,
+    settings: Annotated[Path | None, typer.Option(help="What if? Judge by this settings file instead; for a preview.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Bring the mails in again, in a new generation.")] = False,
+    resume: Annotated[int | None, typer.Option(help="Go on with the interrupted replay of this number.", metavar="N", min=1)] = None,
+    abandon: Annotated[int | None, typer.Option(help="Give the interrupted replay of this number up.", metavar="N", min=1)] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Also deliveries that are handled.")] = False,
+    replies: Annotated[bool, typer.Option("--replies", help="Write to senders, as the first processing does.")] = False,
+    why: Annotated[str | None, typer.Option(help="What the replay is for; stands in its marker.", metavar="TEXT")] = None,
     limit: Limit = None,
-    as_json: Json = False,
+    rate: Annotated[float | None, typer.Option(help="At most so many mails a second.", min=0.01)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Preview what would become of recorded mails now; with --apply, process them again.
 
-    The preview writes nothing and calls no handler. Exit status 1 when a delivery would not be as it was."""
+    The preview writes nothing and calls no handler; its exit status is 1 when a delivery would not be as it was. A replay takes only
+    deliveries that are not handled (see --redo) and no longer on their way, and writes to nobody (see --replies)."""
     site = from_context(ctx)
+    number = resume or abandon
+    if number is not None:
+        if apply or selectors.given or (resume and abandon):
+            _wrong("--resume and --abandon: they are about the selection of that replay; give nothing that chooses mails")
+        _go_on(site, number, Pace(rate), give_up=abandon is not None, as_json=as_json)
+    elif apply:
+        if settings:
+            _wrong("--settings: only for a preview; the roles that process the mails have their own settings")
+        if not selectors.given:
+            _wrong("--apply: say which mails, with at least one selector (--since 1970-01-01 for all)")
+        _apply(site, Marker(rfc3339(now_ms()), who(), why, selectors, start, as_of, redo, replies, limit), Pace(rate), as_json=as_json)
+    else:
+        _preview(site, Site.at(settings) if settings else site, selectors, Plan(start, (), as_of == "now"), limit, as_json=as_json)
+
+
+def _preview(site: Site, judge: Site, selectors: Selectors, plan: Plan, limit: int | None, *, as_json: bool) -> NoReturn:
     wanted = selectors.filter(now_ms())
-    _preview(site, wanted, Site.at(settings) if settings else site, start, now=as_of == "now", limit=limit, as_json=as_json)
-
-
-def _preview(site: Site, wanted: Filter, judge: Site, stage: Stage, *, now: bool, limit: int | None, as_json: bool) -> NoReturn:
     judge.read_parts()
-    chosen = Selection(site.log, site.topics, wanted, bounds(site.log, site.topics), every=True)
-    plan = Plan(stage, frozenset(judge.handler_names), now=now)
-    found = Judge(steps(site, judge), judge.reader, source(site), plan).preview(first(chosen.mails(), limit))
+    chosen = Selection(site.log, site.topics, wanted, every=True)
+    by_them = Judge(steps(site, judge), judge.reader, source(site), Plan(plan.start, frozenset(judge.handler_names), plan.now))
+    with bar("preview", chosen.count if limit is None else min(limit, chosen.count)) as tick:
+        found = by_them.preview(first(chosen.mails(), limit), tick)
     out = Out()
     if as_json:
         out.json(preview_document(found, chosen.deliveries))
@@ -61,6 +83,56 @@ def _preview(site: Site, wanted: Filter, judge: Site, stage: Stage, *, now: bool
     sys.exit(1 if found.differences else 0)
 
 
+def _apply(site: Site, marker: Marker, pace: Pace, *, as_json: bool) -> None:
+    wanted = marker.selectors.filter(marker.at_ms)
+    site.ensure_topics()
+    try:
+        refuse_if_busy(site.log, site.topics)
+        chosen = Selection(site.log, site.topics, wanted, every=False, redo=marker.redo)
+        if not chosen.count:
+            _say(None, chosen, as_json=as_json)
+            return
+        marker = marker.bounded(chosen.ends, mails=chosen.count, deliveries=chosen.deliveries)
+        generation = marker.append(site.log, site.topics)
+    except Busy as error:
+        _stop(str(error), 75)
+    print(f"postroom: replay {generation}; should it be interrupted: postroom replay --resume {generation}", file=sys.stderr, flush=True)
+    _bring(Apply(site, marker, generation), chosen, frozenset(), pace, as_json=as_json)
+
+
+def _go_on(site: Site, generation: int, pace: Pace, *, give_up: bool, as_json: bool) -> None:
+    try:
+        marker = Marker.read(site.log, site.topics, generation)
+    except NoReplay as error:
+        _stop(str(error), 1)
+    if give_up:
+        finish(site.log, site.topics, generation, {})
+        return
+    inside = brought_in(site, marker, generation)
+    wanted = marker.selectors.filter(marker.at_ms)
+    chosen = Selection(site.log, site.topics, wanted, marker.ends, every=False, redo=marker.redo, but=generation)
+    _bring(Apply(site, marker, generation), chosen, inside, pace, as_json=as_json)
+
+
+def _bring(apply: Apply, chosen: Selection, inside: frozenset[int], pace: Pace, *, as_json: bool) -> None:
+    with bar("bringing in", chosen.count) as tick:
+        done = apply.bring(chosen, inside, pace, tick)
+    _say(done, chosen, as_json=as_json)
+
+
+def _say(done: Brought | None, chosen: Selection, *, as_json: bool) -> None:
+    out = Out()
+    if as_json:
+        out.json(brought_document(done, chosen.left_out))
+    else:
+        show_brought(done, chosen.left_out, out)
+    out.flush()
+
+
 def _wrong(why: str) -> NoReturn:
+    _stop(why, 2)
+
+
+def _stop(why: str, status: int) -> NoReturn:
     print(f"postroom: {why}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)

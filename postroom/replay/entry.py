@@ -62,14 +62,15 @@ class Plan:
         return facts.having(**gone, replay=Replay(self.generation, mail.recipients, self.replies, self.redo, evidence))
 
 
-def batches(mails: Iterator[Chosen]) -> Iterator[list[Chosen]]:
-    """The mails some hundred at a time, fewer where they are large."""
+def batches(mails: Iterator[Chosen], most: int | None = None) -> Iterator[list[Chosen]]:
+    """The mails some hundred at a time, fewer where they are large. most: how many at the most."""
+    full = min(_BATCH, most or _BATCH)
     batch: list[Chosen] = []
     octets = 0
     for mail in mails:
         batch.append(mail)
         octets += mail.latest.envelope.size
-        if len(batch) == _BATCH or octets >= _BATCH_OCTETS:
+        if len(batch) == full or octets >= _BATCH_OCTETS:
             yield batch
             batch, octets = [], 0
     if batch:

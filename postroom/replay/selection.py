@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from postroom.reading import glance
 from postroom.reading.outcomes import Generations, Replies, select
-from postroom.reading.pending import waiting
+from postroom.reading.pending import sources, standing
 from postroom.reading.rows import Found, Row
 from postroom.reading.selectors import Filter
 from streams.log import Reader
@@ -44,19 +44,15 @@ class Chosen:
         return tuple(named)
 
 
-def bounds(log: Reader, topics: Topics) -> list[int]:
-    """The end of each partition of mail.outcomes: what comes later is no part of a selection made now."""
-    return [extent.end for extent in log.extents(topics.outcomes)] if topics.outcomes in log.topics() else []
-
-
 def place_of(raw: Position) -> int:
     """A raw position as one number."""
     return raw.partition << 48 | raw.offset
 
 
 class Selection:
-    """The selected outcomes below the bounds, in their latest generation. Reads mail.outcomes three times, for `mails` once more.
+    """The selected outcomes, in their latest generation. Reads mail.outcomes twice, and for `mails` once more.
 
+    ends: the end of each partition of mail.outcomes, behind which nothing is selected; as of now when None, and then `ends` tells.
     every: also those that are handled, or whose next generation is still on its way (a preview). but: a generation that is not to be
     seen, and then what was decided behind the bounds counts too: a replay that goes on again takes up nothing that another has taken
     up since. deliveries: how many outcomes there are; left_out: why others of the selected are not among them, counted.
@@ -65,16 +61,25 @@ class Selection:
     """
 
     def __init__(
-        self, log: Reader, topics: Topics, wanted: Filter, ends: Sequence[int], *, every: bool, redo: bool = False, but: int | None = None
+        self,
+        log: Reader,
+        topics: Topics,
+        wanted: Filter,
+        ends: Sequence[int] | None = None,
+        *,
+        every: bool,
+        redo: bool = False,
+        but: int | None = None,
     ) -> None:
         self._log = log
         self._topics = topics
         self._wanted = wanted
-        self._ends = ends
         self._every = every
         self._redo = redo
         self._replies, self._generations = Replies(), Generations()
+        # First what is on its way, then the ends: what is no longer on its way by then has its outcome below them.
         self._on_their_way = {} if every else _on_their_way(log, topics, but)
+        self.ends = tuple(_ends(log, topics) if ends is None else ends)
         self._learn(but)
         self.words: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
@@ -100,13 +105,15 @@ class Selection:
                 del parts[place]
             yield Chosen(_raw(found), [one.row for one in together], [Facts.decode(one.record.value) for one in together])
 
-    def _records(self, ends: Sequence[int] | None) -> Iterator[Record]:
-        topic = self._topics.outcomes
-        partitions = range(self._log.topics().get(topic, 0))
-        return merge(*(self._log.read(topic, number, end=ends[number] if ends else None) for number in partitions), key=attrgetter("time"))
+    def _records(self, *, all_: bool = False) -> Iterator[Record]:
+        """Those below the ends, oldest first; or all."""
+        topic, numbers = self._topics.outcomes, range(len(self.ends))
+        return merge(
+            *(self._log.read(topic, number, end=None if all_ else self.ends[number]) for number in numbers), key=attrgetter("time")
+        )
 
     def _learn(self, but: int | None) -> None:
-        for record in self._records(None if but is not None else self._ends):
+        for record in self._records(all_=but is not None):
             kind = record.header("ce_type")
             if kind == glance.REPLY:
                 self._replies.learn(record.value)
@@ -114,7 +121,7 @@ class Selection:
                 self._generations.learn(record.value)
 
     def _eligible(self, *, count: bool) -> Iterator[Found]:
-        for found in select(self._records(self._ends), self._wanted, self._replies, self._generations):
+        for found in select(self._records(), self._wanted, self._replies, self._generations):
             why = None if self._every else self._why_not(found)
             if why is None and found.document.get("raw") is None:
                 why = "without_position"
@@ -133,10 +140,14 @@ class Selection:
         return "on_its_way" if not waits or recipient is None or recipient in waits else None
 
 
+def _ends(log: Reader, topics: Topics) -> list[int]:
+    return [extent.end for extent in log.extents(topics.outcomes)] if topics.outcomes in log.topics() else []
+
+
 def _on_their_way(log: Reader, topics: Topics, but: int | None) -> dict[int, frozenset[str]]:
     """What replays brought in and has no outcome yet: the recipients it is for (none: all), by the place of its mail."""
     found: dict[int, frozenset[str]] = {}
-    for _, record in waiting(log, topics):
+    for record in _waiting(log, topics):
         data = glance.facts_bytes(record)
         if data is None or glance.generation(data) in (0, but):
             continue
@@ -146,6 +157,14 @@ def _on_their_way(log: Reader, topics: Topics, but: int | None) -> dict[int, fro
             before = found.get(place_of(facts.raw))
             found[place_of(facts.raw)] = mine if before is None else before | mine if before and mine else frozenset()
     return found
+
+
+def _waiting(log: Reader, topics: Topics) -> Iterator[Record]:
+    """Every record that waits. All positions of groups are noted first, so that what moves on meanwhile is seen here or there, or both."""
+    there = sources(topics, log.topics())
+    for source, starts in [(source, standing(log, source)) for source in there]:
+        for partition, start in enumerate(starts):
+            yield from (record for record in log.read(source.topic, partition, start=start) if not record.carried)
 
 
 def _raw(found: Found) -> Position:
