@@ -6,6 +6,7 @@ Paths in it are relative to its folder. Any key can be overridden by the environ
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -113,6 +114,15 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
 AccountQuery = Annotated[str, AfterValidator(_account_query)]
 
 
+def _dotted(tables: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys with dots again, which TOML reads as tables in tables where they are not quoted."""
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -141,9 +151,16 @@ class LogSettings(_Section):
         """[log.kafka] as librdkafka takes it."""
         return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in self.kafka.items()}
 
+    @field_validator("kafka", mode="before")
+    @classmethod
+    def _flat(cls, value: Any) -> Any:
+        return dict(_dotted(value)) if isinstance(value, dict) else value
+
     @field_validator("url")
     @classmethod
     def _known(cls, value: str) -> str:
+        if "@" in value.partition("://")[2].partition("/")[0]:  # not repeated: it may be a password
+            raise ValueError("names and passwords do not go into it: set sasl.username and sasl.password in [log.kafka]")
         if not re.match(r"(?:sqlite:///.|kafka://.)", value):
             raise ValueError(f"{value!r} is no log: write sqlite:///postroom.db or kafka://127.0.0.1:9092")
         return value
