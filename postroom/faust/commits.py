@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from postroom.faust.notes import Notes
 from postroom.faust.progress import Progress
@@ -28,12 +29,19 @@ class Commits:
         self._notes = notes
         self._moved = moved
         self._lock = asyncio.Lock()
+        self._wanted = asyncio.Event()
 
     async def run(self) -> None:
-        """Follows what is done, until cancelled."""
+        """Follows what is done, until cancelled. Raises Fatal."""
         while True:
-            await asyncio.sleep(EVERY)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), EVERY)
+            self._wanted.clear()
             await self.move()
+
+    def hasten(self) -> None:
+        """Asks for a move soon."""
+        self._wanted.set()
 
     async def move(self) -> None:
         """Moves the group to what is done. Returns when it has moved, or when the partitions are ours no more. Raises Fatal."""

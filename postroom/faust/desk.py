@@ -200,8 +200,10 @@ class Desk:
         await parts.teller.tell(said_draft(parts.topics, parts.handler.name, record, delivery.facts, told))
         parts.progress.done(record.at, record.offset)
         self.done += 1
-        if parts.notes.is_wary(record.at):
+        if parts.notes.must_be_alone(record):
             await parts.commits.move()
+        elif parts.notes.is_wary(record.at):
+            parts.commits.hasten()
         return True
 
     async def _word(self, delivery: Delivery) -> Word | Failure | None:

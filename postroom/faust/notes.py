@@ -1,28 +1,37 @@
 """How much of each partition may be in hand at once, and what is noted of that beside the group's position: the same notes, by the
 same grammar, as the runner's (`streams.notes`), for deliveries that end in any order.
 
-After a first death on a partition only a few offsets behind the group's position may be in hand, and twice as many each time that so
-many are done. After a second death those that were in hand go one by one, each noted alone before it runs.
+After a death on a partition only a window of a few offsets behind the group's position may be in hand, and twice as many each time that
+so many are done. After a death on a large window it stays small as far as that reached; after one on a small window, those go one by one,
+each noted alone before it runs. What ran alone when its worker died is not run again.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from streams.log import Standing
-from streams.notes import ANYTHING, FIRST_PORTION, LAST_PORTION, NOTHING, Note, parse
+from streams.notes import ANYTHING, NOTHING, Note, parse
 from streams.record import Record, TopicPartition
+
+FIRST = 4
+"""Offsets of a partition that may be in hand after a death."""
+SMALL = 8
+"""So many go one by one when a worker died on them."""
+LARGE = 512
+"""When all has gone well up to a window of so many, or of twice the concurrency, there is no suspicion any more."""
 
 
 @dataclass(slots=True)
 class _Partition:
     """found: the note at which it was taken over. window: how many offsets behind the group's position may be in hand, None for any
-    number; since: the position at which it was set. alone_until: offsets below it run alone. begun: our own note stands there. moved: we
-    have committed something."""
+    number; since: the position at which it was set. alone_until: offsets below it run alone; small_until: the window stays small below
+    it. begun: our own note stands there. moved: we have committed something."""
 
     found: Note
     window: int | None
     since: int
     alone_until: int = 0
+    small_until: int = 0
     begun: bool = False
     moved: bool = False
 
@@ -42,20 +51,24 @@ class _Partition:
 
 
 class Notes:
-    """What is known of the partitions that are ours. concurrency: deliveries at once; a window that holds twice as many ends the
-    suspicion, since what killed the worker has not been among all those that were in hand with it."""
+    """What is known of the partitions that are ours. concurrency: deliveries at once."""
 
     def __init__(self, concurrency: int) -> None:
-        self._last = max(LAST_PORTION, 2 * concurrency)
+        self._large = max(LARGE, 2 * concurrency)
         self._partitions: dict[TopicPartition, _Partition] = {}
 
     def assigned(self, standings: Mapping[TopicPartition, Standing]) -> None:
         """Takes over partitions, with the notes found beside the group's positions."""
         for at, standing in standings.items():
             found = parse(standing.note)
-            state = self._partitions[at] = _Partition(found, FIRST_PORTION if found.tries else None, standing.offset)
-            if found.tries > 1:
-                state.alone_until = max(standing.offset + (found.span or FIRST_PORTION), (found.alone or 0) + 1)
+            state = self._partitions[at] = _Partition(found, FIRST if found.tries else None, standing.offset)
+            reached = standing.offset + (found.span or 0)
+            if found.alone is not None:
+                state.alone_until = found.alone + 1
+            elif reached <= standing.offset + SMALL:
+                state.alone_until = reached
+            else:
+                state.small_until = reached
 
     def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         """Forgets partitions."""
@@ -78,7 +91,7 @@ class Notes:
         return state is not None and state.found.alone == record.offset
 
     def is_wary(self, at: TopicPartition) -> bool:
-        """Whether the group's position is to follow each delivery at once."""
+        """Whether only a window may be in hand, which moves with the group's position."""
         state = self._partitions.get(at)
         return state is not None and state.window is not None
 
@@ -100,8 +113,8 @@ class Notes:
         for at, position in positions.items():
             if (state := self._partitions.get(at)) is None:
                 continue
-            if state.window and position >= max(state.since + state.window, state.alone_until):
-                state.window, state.since = (2 * state.window if state.window < self._last else None), position
+            if state.window and position >= max(state.since + state.window, state.alone_until, state.small_until):
+                state.window, state.since = (2 * state.window if state.window < self._large else None), position
             state.moved = True
             notes[at] = state.note
         return notes
