@@ -10,7 +10,7 @@ from postroom.roles import Roles, port_fault
 from postroom.settings import SettingsError
 from postroom.site import Site
 from streams.errors import Fatal, LogError
-from streams.faults import Hold
+from streams.faults import Hold, Newer
 from topology.openpgp import KeyringError
 
 _FACTS_ROOM = 131_072
@@ -49,7 +49,7 @@ def run(site: Site) -> Iterator[Finding]:
     for what, look in looks:
         try:
             yield from look()
-        except (SettingsError, Fatal) as error:
+        except (SettingsError, Fatal, Newer) as error:
             yield Finding(what, "wrong", str(error))
         except (LogError, Hold) as error:
             yield Finding(what, "away", str(error))

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from postroom.cli import main
 from tests.acceptance.conftest import SAMPLE, MakePlace
 from tests.acceptance.place import Letters, Place
 from tests.acceptance.test_authentication import OPENPGP, fingerprints
@@ -89,58 +90,64 @@ def test_e5_a_start_while_the_accounts_are_away_waits_too(make: MakePlace, lette
     assert [row["status"] for row in place.outcomes()] == ["handled"]
 
 
+def said(place: Place, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[object, str, str]:
+    """The command line, run in this process because there are many: exit status, standard output, standard error."""
+    monkeypatch.setattr("sys.argv", place.command(*arguments))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code or 0, *capfd.readouterr()
+
+
 @pytest.mark.sqlite_only
-def test_an_account_comes_gets_a_key_and_goes(make: MakePlace, letter: Letters, database: str) -> None:
+def test_an_account_comes_gets_a_key_and_goes(
+    make: MakePlace, database: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = placed(make, database)
     mail = (OPENPGP / "cases" / "01-clear.eml").read_bytes()
-    signed = [mail.replace(b"Subject: ", b"Subject: %d" % number, 1) for number in range(4)]
+    signed = iter([mail.replace(b"Subject: ", b"Subject: %d" % number, 1) for number in range(3)])
     print_ = fingerprints()["ed25519"]
 
-    def strength(number: int) -> tuple[str, str | None, str | None]:
-        mail_id = place.mail(signed[number], *RECEIVED)
+    def done(*arguments: str) -> str:
+        code, output, error = said(place, capfd, monkeypatch, "accounts", *arguments)
+        assert code == 0, error
+        return output
+
+    def strength() -> tuple[str, str | None, str | None]:
+        mail_id = place.mail(next(signed), *RECEIVED)
         place.drain()
         row = place.outcome(mail_id)
         return row["status"], row["reason"], row["strength"]
 
     place.run("run", "--drain", status=2)
     assert "postroom accounts migrate" in place.stderr
-    assert place.run("accounts", "migrate") == b"the tables have version 1, and had 0\n"
-    place.run("accounts", "add", "ada", "--name", "Ada L.", "--address", "Test@Example.ORG", "--address", "ada@foo.com", "--require-strong")
-    place.run("accounts", "add-key", "ada", str(OPENPGP / "keys" / "ed25519.asc"))
-    assert place.lines("accounts", "list") == [
-        {
-            "id": "ada",
-            "name": "Ada L.",
-            "active": True,
-            "addresses": ["ada@foo.com", "test@example.org"],
-            "fingerprints": [print_],
-            "require_strong": True,
-        }
-    ]
+    assert done("migrate") == "the tables have version 1, and had 0\n"
+    done("add", "ada", "--name", "Ada L.", "--address", "Test@Example.ORG", "--address", "ada@foo.com", "--require-strong")
+    done("add-key", "ada", str(OPENPGP / "keys" / "ed25519.asc"))
+    ada = {"id": "ada", "name": "Ada L.", "active": True, "addresses": ["ada@foo.com", "test@example.org"]}
+    ada |= {"fingerprints": [print_], "require_strong": True}
+    assert json.loads(done("list", "--json")) == ada
     for name in ("ada", "test@example.ORG"):
-        (shown,) = place.lines("accounts", "show", name)
-        assert (shown["id"], len(shown["addresses"]), shown["keys"]) == ("ada", 2, [print_])
-    assert strength(0) == ("handled", None, "strong")
-    place.run("accounts", "remove-key", "ada", print_.lower())
-    assert strength(1) == ("returned", "bad-signature", "weak")
-    place.run("accounts", "deactivate", "ada")
-    assert strength(2) == ("rejected", "inactive-account", "weak")
-    place.run("accounts", "activate", "ada")
-    assert strength(3) == ("returned", "bad-signature", "weak")
-    assert b"ada" in place.run("accounts", "list")
-    found = {(line["what"], line["state"]) for line in place.lines("check")}
-    assert ("accounts", "ok") in found
+        assert json.loads(done("show", name, "--json")) == ada | {"keys": [print_]}
+    assert "ada" in done("list")
+    assert strength() == ("handled", None, "strong")
+    assert done("remove-key", "ada", print_.lower()) == f"removed from ada: {print_}\n"
+    assert strength() == ("returned", "bad-signature", "weak")
+    assert done("deactivate", "ada") == "ada is inactive\n"
+    assert strength() == ("rejected", "inactive-account", "weak")
+    assert [done(word, "ada") for word in ("deactivate", "activate")] == ["ada is already inactive\n", "ada is active\n"]
 
 
 @pytest.mark.sqlite_only
-def test_what_cannot_be_is_refused_in_words_and_changes_nothing(make: MakePlace, database: str) -> None:
+def test_what_cannot_be_is_refused_in_words_and_changes_nothing(
+    make: MakePlace, database: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = placed(make, database)
-    place.run("accounts", "import", str(place.write("more.toml", PEOPLE)))
-    assert place.run("accounts", "import", str(place.folder / "more.toml")) == b"2 accounts: 0 new, 2 as the file says now\n"
-    before = place.run("accounts", "list", "--json")
+    people = str(place.write("people.toml", PEOPLE))
+    for told in ("2 accounts: 2 new, 0 as the file says now\n", "2 accounts: 0 new, 2 as the file says now\n"):
+        assert said(place, capfd, monkeypatch, "accounts", "import", people)[:2] == (0, told)
+    before = said(place, capfd, monkeypatch, "accounts", "list", "--json")
     clash = place.write("clash.toml", '[[account]]\nid = "eve"\naddresses = ["eve@x.example", "ada@x.example"]\n')
     broken = place.write("broken.toml", '[[account]]\nid = "eve"\nadresses = ["eve@x.example"]\n')
-    secret = OPENPGP / "keys" / "secret" / "rsa.asc"
     for arguments, status, words in (
         (["import", str(clash)], 1, "ada@x.example belongs to account 'ada' already"),
         (["import", str(broken)], 2, "broken.toml: account 1, adresses: unknown key"),
@@ -151,21 +158,20 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(make: MakePlace,
         (["add", ""], 2, "the id is empty"),
         (["deactivate", "eve"], 1, "there is no account 'eve'"),
         (["show", "eve"], 1, "there is no account of that id or address: eve"),
-        (["add-key", "ada", str(secret)], 1, "holds a secret key"),
+        (["add-key", "ada", str(OPENPGP / "keys" / "secret" / "rsa.asc")], 1, "holds a secret key"),
         (["add-key", "ada", str(place.folder / "zone.json")], 1, "no OpenPGP public key"),
         (["add-key", "ada", str(place.folder / "none.asc")], 2, "cannot be read"),
         (["add-key", "eve", str(OPENPGP / "keys" / "rsa.asc")], 1, "there is no account 'eve'"),
         (["remove-key", "ada", "cafe"], 2, "'cafe' is no OpenPGP fingerprint"),
         (["remove-key", "ada", "A" * 40], 1, "account 'ada' has no key"),
     ):
-        place.run("accounts", *arguments, status=status)
-        assert words in place.stderr
-        assert "Traceback" not in place.stderr
-    assert place.run("accounts", "list", "--json") == before
+        code, _, error = said(place, capfd, monkeypatch, "accounts", *arguments)
+        assert (code, words in error) == (status, True), error
+    assert said(place, capfd, monkeypatch, "accounts", "list", "--json") == before
     ask(database, "UPDATE postroom_directory SET version = 99")
     for command in (["accounts", "list"], ["accounts", "migrate"], ["check"], ["run", "--drain"]):
-        place.run(*command, status=2)
-        assert "version 99; this program knows 1: upgrade postroom" in place.stderr or command == ["check"]
+        code, output, error = said(place, capfd, monkeypatch, *command)
+        assert (code, "version 99; this program knows 1: upgrade postroom" in output + error) == (2, True), output + error
 
 
 PEOPLE = """
@@ -181,7 +187,9 @@ active = false
 
 
 @pytest.mark.sqlite_only
-def test_accounts_in_a_file_are_listed_and_shown_and_changed_in_the_file(make: MakePlace) -> None:
+def test_accounts_in_a_file_are_listed_and_shown_and_changed_in_the_file(
+    make: MakePlace, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = make(handlers={"inbox": INBOX})
     assert [(line["id"], line["active"]) for line in place.lines("accounts", "list")] == [("gone", False), ("sample", True)]
     for name in ("sample", SAMPLE["addresses"][0]):
@@ -191,14 +199,16 @@ def test_accounts_in_a_file_are_listed_and_shown_and_changed_in_the_file(make: M
             "require_strong": False,
             "keys": [],
         }
-    place.run("accounts", "show", "nobody", status=1)
+    assert said(place, capfd, monkeypatch, "accounts", "show", "nobody")[0] == 1
     for arguments in (["add", "x"], ["import", "x"], ["deactivate", "x"], ["activate", "x"], ["add-key", "x", "x"], ["migrate"]):
-        place.run("accounts", *arguments, status=2)
-        assert f"the accounts are in a file: edit {place.folder / 'accounts.toml'}" in place.stderr
+        code, _, error = said(place, capfd, monkeypatch, "accounts", *arguments)
+        assert (code, error) == (2, f"postroom: the accounts are in a file: edit {place.folder / 'accounts.toml'}\n")
 
 
 @pytest.mark.sqlite_only
-def test_tables_of_the_users_own_are_asked_and_never_changed(make: MakePlace, letter: Letters, database: str) -> None:
+def test_tables_of_the_users_own_are_asked_and_never_changed(
+    make: MakePlace, letter: Letters, database: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask(database, OWN_TABLES)
     place = placed(make, database, query=OWN_QUERY, keys_query="SELECT key FROM pgp")
     senders = ["ADA@north.example", "ben@south.example", "eve@nowhere.example"]
@@ -207,10 +217,10 @@ def test_tables_of_the_users_own_are_asked_and_never_changed(make: MakePlace, le
     assert [place.word(id_) for id_ in ids] == [("handled", None), ("rejected", "inactive-account"), ("rejected", "unknown-sender")]
     assert place.outcome(ids[0])["account"] == "1"
     assert place.lines("accounts", "show", "ada@north.example")[0]["fingerprints"] == ["A" * 40, "B" * 40]
-    place.run("accounts", "show", "eve@nowhere.example", status=1)
+    assert said(place, capfd, monkeypatch, "accounts", "show", "eve@nowhere.example")[0] == 1
     for arguments in (["list"], ["show", "1"], ["add", "x"], ["migrate"], ["deactivate", "1"]):
-        place.run("accounts", *arguments, status=2)
-        assert "the accounts are in your own tables" in place.stderr
+        code, _, error = said(place, capfd, monkeypatch, "accounts", *arguments)
+        assert (code, "the accounts are in your own tables" in error) == (2, True)
     assert ask(database, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'postroom%'") == [(0,)]
 
 
