@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from postroom.commands import accounts, demo, ingest, reading, replay, running, setup, topics
+from postroom.commands import accounts, demo, ingest, reading, replay, running, setup, topics, why
 from postroom.settings import SettingsError
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for subject in (setup, topics, accounts, ingest, running, reading, replay, demo):
+for subject in (setup, topics, accounts, ingest, running, reading, replay, why, demo):
     subject.register(app)
 
 

@@ -93,7 +93,7 @@ def show(
 ) -> None:
     """Tell what became of a mail: when and how it came, what each stage decided and by what, and what its sender heard."""
     site = from_context(ctx)
-    mail = _find(site, id_)
+    mail = find(site, id_)
     if raw:
         _write_raw(site, mail)
         return
@@ -107,10 +107,10 @@ def show(
 
 def timeline(site: Site, id_: str) -> RenderableType:
     """A mail's timeline for a terminal. Raises SystemExit, with a line on stderr, when there is no such mail."""
-    return as_renderable(story(_find(site, id_)))
+    return as_renderable(story(find(site, id_)))
 
 
-def _find(site: Site, id_: str) -> Mail:
+def find(site: Site, id_: str) -> Mail:
     """The mail that an id means, or the end of the program: 1 when there is none, 2 when it could be several."""
     try:
         mail_id = _mail_id_of_oops(site, id_) or resolve(site.log, site.topics, id_)
