@@ -72,5 +72,10 @@ class Retry(Exception):
         self.why = str(why)
 
 
+class StrongRequired(Exception):
+    """What `mail.demand_strong()` raises: this needs a proved sender. The outcome is `returned`, `strong-required`, and the sender is told
+    how to prove it. Work on `mail.db` is rolled back."""
+
+
 Function = Callable[["Mail"], bool | Reply | Awaitable[bool | Reply | None] | None]
 """What the settings' `python` names."""

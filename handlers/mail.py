@@ -4,6 +4,7 @@ from email.message import EmailMessage
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from handlers.interface import StrongRequired
 from topology.facts import Facts, Strength
 from topology.ports import Account
 
@@ -60,6 +61,12 @@ class Mail:
     @property
     def strength(self) -> Strength:
         return self._facts.authentication.strength if self._facts.authentication else "unknown"
+
+    def demand_strong(self) -> None:
+        """For a command that only a proved sender may give: returns when the sender is one, else raises `StrongRequired`. Let it pass: the
+        mail is returned, with words on how to sign. Where the command must stand in the signed part, see `signed_text`."""
+        if self.strength != "strong":
+            raise StrongRequired(f"the sender is {self.strength}")
 
     @property
     def captures(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import orjson
 
 from handlers import fingerprint
-from handlers.interface import MAX_REFUSAL, Refuse, Reply, Retry
+from handlers.interface import MAX_REFUSAL, Refuse, Reply, Retry, StrongRequired
 from streams.faults import Newer
 from streams.stage import Again
 from topology.facts import Facts, Status
@@ -102,6 +102,8 @@ def of_raise(error: BaseException, own_file: str | None) -> Word:
     """What an exception out of a handler means. own_file: the file the handler is written in, for the fingerprint. Never raises."""
     if isinstance(error, Refuse):
         return Said("returned", "refused", fingerprint.plain(error.text, MAX_REFUSAL))
+    if isinstance(error, StrongRequired):
+        return Said("returned", "strong-required", "the handler takes this of proven senders only")
     if isinstance(error, Retry):
         return Again(fingerprint.plain(error.why, 500), after=error.after)
     return Said("failed", "handler-error", fingerprint.in_words(error), fingerprint.fingerprint(error, own_file), error=error)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.conftest import SAMPLE, MakePlace
-from tests.acceptance.place import Letters, Place
+from tests.acceptance.place import Letters, Place, words_of
 from topology import author
 from topology.head import HeadReader
 from topology.openpgp import Keyring
@@ -227,6 +227,18 @@ def test_s14_s15_where_proof_is_demanded_an_unsigned_mail_is_returned(make: Make
     place.drain()
     assert [place.word(id_) for id_ in ids] == [("returned", "strong-required")] * 2
     assert len(place.outbox()) == 2
+
+
+@pytest.mark.sqlite_only
+def test_s15_a_handler_may_demand_proof_for_one_command(make: MakePlace, letter: Letters) -> None:
+    """The sender hears how to sign, not that something went wrong."""
+    code = "def handle(mail):\n    if mail.recipient.startswith('close@'):\n        mail.demand_strong()\n"
+    place = make(handlers={"bugs": {"use": "python", "python": "bugs:handle", "domains": ["foo.com"]}}, code={"bugs.py": code})
+    ids = [line["mail_id"] for line in place.imported([letter("close@foo.com"), letter("comment@foo.com")])]
+    place.drain()
+    assert [place.word(id_) for id_ in ids] == [("returned", "strong-required"), ("handled", None)]
+    (notice,) = place.outbox()
+    assert "signed with OpenPGP" in words_of(notice)
 
 
 @pytest.mark.sqlite_only

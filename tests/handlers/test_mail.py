@@ -1,12 +1,13 @@
 """What a handler sees of a mail."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from handlers.mail import Mail
 from handlers.message import parse
-from handlers.testkit import facts, mail
+from handlers.testkit import Said, call, facts, mail
 from tests.corpora import CorpusMail, corpus
 from topology.facts import Replay
 from topology.ports import Account
@@ -48,6 +49,26 @@ def test_the_key_is_the_delivery_and_in_a_redo_its_generation_too() -> None:
     assert plain.idempotency_key == plain.delivery_id == known.route.delivery_id
     assert redo.idempotency_key == f"{known.route.delivery_id}.3"
     assert redo.generation == 3
+
+
+@pytest.mark.parametrize(
+    ("known", "word"),
+    [
+        ({"signed": True}, ("handled", None)),
+        ({"account": Account("ada", "Ada")}, ("returned", "strong-required")),
+        ({}, ("returned", "strong-required")),
+    ],
+    ids=["strong", "weak", "unknown"],
+)
+def test_a_single_command_may_demand_a_proved_sender(known: dict[str, Any], word: tuple[str, str | None]) -> None:
+    """Whoever is not proved is told how to be, and has not been refused."""
+
+    def handle(seen: Mail) -> None:
+        seen.demand_strong()
+
+    said = call(handle, mail(RAW, **known))
+    assert isinstance(said, Said)
+    assert (said.status, said.reason) == word
 
 
 def test_signed_text_is_what_a_key_of_the_account_signed() -> None:

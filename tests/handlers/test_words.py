@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from handlers import Attachment, Refuse, Reply, Retry
+from handlers.interface import StrongRequired
 from handlers.stage import HandlerStage
 from handlers.word import Said
 from postroom.archive import ObjectArchive
@@ -52,6 +53,7 @@ WORDS = [
     (Reply("done"), "handled"),
     (False, "failed handler-false"),
     (Refuse("no such bug"), "returned refused"),
+    (StrongRequired(), "returned strong-required"),
     (Retry(), "again"),
     (Retry(timedelta(minutes=2)), "again"),
     (ValueError("broken"), "failed handler-error"),
