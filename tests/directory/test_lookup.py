@@ -1,15 +1,12 @@
 """Looking up who senders are, on a real PostgreSQL: our own tables, and the user's by a query of theirs."""
 
-import re
 import threading
-from pathlib import Path
 
 import pytest
 
 from postroom.directory.rows import RowError
 from streams.errors import Fatal
 from streams.faults import Newer
-from tests.database import Server
 from tests.directory.conftest import Open
 from tests.directory.people import ADA, BEN, CLEO, OWN_QUERY, OWN_TABLES, ask
 from topology.address import key
@@ -43,26 +40,6 @@ def test_nobody_is_found_among_nobody(opened: Open) -> None:
     assert hostile
     assert directory.lookup([]) == {}
     assert directory.lookup([hostile, "' OR true --@x.example", "%s@x.example"]) == {}
-
-
-def test_a_batch_of_500_senders_makes_one_query(opened: Open, database: str, postgres: Server) -> None:
-    """Counted at the server, which logs every statement that it gets; the keys' version comes with it."""
-    directory = opened()
-    people = [f"p{number}@north.example" for number in range(500)]
-    directory.store.put([ADA])
-    ask(database, "INSERT INTO postroom_account SELECT 'p' || n, 'P' FROM generate_series(0, 499) n")
-    ask(database, "INSERT INTO postroom_address SELECT 'p' || n || '@north.example', 'p' || n FROM generate_series(0, 499) n")
-    ask(database, "ALTER DATABASE " + database.rpartition("/")[2] + " SET log_statement = 'all'")
-    directory.lookup(people[:1])
-    ((process,),) = ask(
-        database, "SELECT pid FROM pg_stat_activity WHERE application_name = 'postroom accounts' AND query LIKE %s", "%ANY%"
-    )
-    log = Path(postgres.folder, "server.log")
-    before = log.stat().st_size
-    assert len(directory.lookup(people)) == 500
-    said = log.read_bytes()[before:].decode()
-    assert len(re.findall(rf"\[{process}\] LOG:  statement: ", said)) == 1
-    assert directory.keys_version is not None
 
 
 # -- the tables ------------------------------------------------------------------------------------------------------
