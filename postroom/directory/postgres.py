@@ -131,6 +131,10 @@ class PostgresDirectory:
 
     def _opened(self, db: connection) -> None:
         db.set_session(readonly=True)  # whatever the query calls, a look-up changes nothing
+        with db.cursor() as cursor:
+            # Tables of accounts stay in memory, where reading by the index costs no more than in order: measured, 500 senders among
+            # 100,000 accounts take 7 ms so, and 27 ms with the server's default, which prefers to read all of them.
+            cursor.execute("SET random_page_cost = 1.1")
         if self._ours:
             migrate.check(db)
 
