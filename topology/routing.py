@@ -121,8 +121,10 @@ class Routing(LaterStep):
         return rfc3339(self._clock())
 
     def decide(self, item: Item, prepared: str) -> Decision:
-        """One route or one outcome for each address that counts."""
+        """One route or one outcome for each address that counts. Raises MailGone."""
         facts = item.facts
+        if item.mail is None:  # a delivery without its mail would be an empty one to its handler
+            raise MailGone(facts)
         addresses = self.addresses(item)
         if not addresses.found:
             return whole(facts, "rejected", "no-recipient", stage=self.name, at=prepared, warnings=addresses.warnings)
@@ -150,15 +152,13 @@ class Routing(LaterStep):
         return Decision(end, outcomes=(end,), failures=(Failing(end, sender_of(facts)),))
 
     def addresses(self, item: Item) -> Addresses:
-        """The best source of addresses. Raises MailGone when it takes the mail to tell and the mail is gone."""
+        """The best source of addresses."""
         facts = item.facts
-        assert facts.screening
+        assert facts.screening and item.mail is not None
         if facts.screening.recipients:
             found = [parse(recipient) for recipient in facts.screening.recipients]
             if readable := _each_once(address for address in found if address):
                 return Addresses("envelope", readable)
-        if item.mail is None:
-            raise MailGone(facts)
         for name, value in item.head.fields:
             if name in self._originals and (found_there := parse_list(value)[0]):
                 return Addresses(f"header:{name}", _each_once(found_there))

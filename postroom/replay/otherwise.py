@@ -68,20 +68,10 @@ OTHERWISE: Mapping[str, tuple[str, ...]] = {
 """By reason code. What stands in braces is filled in by `otherwise`."""
 
 _BY_SETTINGS = frozenset(
-    [
-        "null-sender",
-        "delivery-report",
-        "precedence",
-        "auto-submitted",
-        "robot",
-        "list",
-        "loop",
-        "unknown-sender",
-        "no-recipient",
-        "signature-time",
-        "strong-required",
-        "no-handler",
-    ]
+    {
+        *("null-sender", "delivery-report", "precedence", "auto-submitted", "robot", "list", "loop"),
+        *("unknown-sender", "no-recipient", "signature-time", "strong-required", "no-handler"),
+    }
 )
 
 

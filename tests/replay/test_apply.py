@@ -109,6 +109,7 @@ def test_from_every_stage_only_the_failed_deliveries_of_a_mail_are_made_again(ma
     assert place.fsck()["ended"] == 1
 
 
+@pytest.mark.sqlite_only
 def test_a_redo_handles_again_under_another_idempotency_key(make: MakePlace, letter: Letters) -> None:
     place = make(handlers={"bugs": PYTHON}, code={"actions.py": FIXED})
     place.mail(letter("1@bugs.org"))
@@ -123,6 +124,7 @@ def test_a_redo_handles_again_under_another_idempotency_key(make: MakePlace, let
     place.fsck()
 
 
+@pytest.mark.sqlite_only
 def test_a_rule_that_is_switched_off_lets_dropped_mail_through_and_one_that_fires_again_drops_it(make: MakePlace, letter: Letters) -> None:
     place = make(handlers={"bugs": PYTHON}, code={"actions.py": FIXED})
     place.imported([letter("1@bugs.org", fields="Precedence: bulk\n"), letter("1@bugs.org", fields="Auto-Submitted: auto-replied\n")])
@@ -173,6 +175,7 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.sqlite_only
 def test_an_interrupted_replay_can_be_given_up(make: MakePlace, letter: Letters) -> None:
     place = broken(make, letter, 2)
     running = started(place, "replay", "--status", "failed", "--apply", "--rate", "0.05")
@@ -188,6 +191,7 @@ def test_an_interrupted_replay_can_be_given_up(make: MakePlace, letter: Letters)
     place.fsck()
 
 
+@pytest.mark.sqlite_only
 def test_a_limit_takes_the_oldest(make: MakePlace, letter: Letters) -> None:
     place = broken(make, letter, 5)
     (done,) = place.lines("replay", "--status", "failed", "--apply", "--limit", "2")

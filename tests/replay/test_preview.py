@@ -12,8 +12,10 @@ from postroom.site import Site
 from streams.log import Extent
 from tests.acceptance.conftest import SAMPLE, MakePlace
 from tests.acceptance.place import Letters, Place
+from topology.openpgp import Keyring
 
 DKIM = Path(__file__).parents[1] / "dkim" / "cases"
+OPENPGP = Path(__file__).parents[1] / "openpgp"
 INBOX = {"use": "maildir", "path": "inbox/", "domains": ["foo.com"]}
 
 
@@ -130,3 +132,28 @@ def test_a_log_without_outcomes_and_a_wrong_use_say_so(make: MakePlace) -> None:
     place.run("replay", "--from", "postman", status=2)
     place.run("replay", "--status", "lost", status=2)
     assert json.dumps("--status")[1:-1] in place.stderr
+
+
+@pytest.mark.sqlite_only
+def test_the_keyring_decides_as_it_did_then_whether_a_key_was_withdrawn_or_added_since(make: MakePlace) -> None:
+    signature, key = (OPENPGP / "cases" / "01-clear.eml").read_bytes(), (OPENPGP / "keys" / "ed25519.asc").read_bytes()
+    received = tomllib.loads((OPENPGP / "cases" / "01-clear.toml").read_text())["received_at"]
+    (fingerprint,) = Keyring.of([("key", key)]).fingerprints()
+    account = SAMPLE | {"addresses": ["test@example.org"], "fingerprints": [fingerprint]}
+    place = make(handlers={"inbox": INBOX | {"require_strong": True}}, accounts=[account])
+    held = place.folder / "keys" / "key.asc"
+    how = ("--received-at", received, "--sender", "test@example.org")
+
+    held.write_bytes(key)
+    place.mail(signature, *how, "--recipient", "1@foo.com")
+    place.drain()
+    held.unlink()
+    assert changes(preview(place, status=0)) == {"handled -> handler:inbox": 1}
+    assert changes(preview(place, "--as-of", "now", status=1)) == {"handled -> returned bad-signature": 1}
+
+    place.mail(signature, *how, "--recipient", "2@foo.com")
+    place.drain()
+    held.write_bytes(key)
+    second = ("--recipient", "2@foo.com", "--status", "returned")
+    assert preview(place, *second, status=0)["mails"] == 1
+    assert changes(preview(place, *second, "--as-of", "now", status=1)) == {"returned bad-signature -> handler:inbox": 1}
