@@ -1,6 +1,10 @@
 """Looking up who senders are, on a real PostgreSQL: our own tables, and the user's by a query of theirs."""
 
+import re
 import threading
+import tomllib
+from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -168,3 +172,27 @@ def test_what_the_database_does_not_let_us_read_is_told(opened: Open, database: 
     ask(database, f"GRANT SELECT ON postroom_address, postroom_account, postroom_key TO {role}")
     assert opened(database.replace("postgres@", f"{role}@")).lookup(["ada@north.example"])
     ask(database, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_the_query_of_the_documentation_works(opened: Open, database: str) -> None:
+    """As it stands in docs/accounts.md, on tables such as it supposes."""
+    blocks = re.findall(
+        r"^    \[accounts\]\n(?:    .*\n)+",
+        Path(__file__).parents[2].joinpath("docs/accounts.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    settings = next(tomllib.loads(dedent(block))["accounts"] for block in blocks if "query =" in block)
+    ask(
+        database,
+        """
+        CREATE TABLE users (id serial, email text, full_name text, deleted_at date, email_verified boolean);
+        CREATE TABLE pgp_keys (user_id int, fingerprint text, armored text, updated_at timestamptz DEFAULT now());
+        INSERT INTO users (email, full_name, email_verified) VALUES ('Ada@x.example', 'Ada', true), ('eve@x.example', 'Eve', false);
+        INSERT INTO pgp_keys VALUES (1, repeat('A', 40), 'a key')
+        """,
+    )
+    directory = opened(query=settings["query"], keys_query=settings["keys_query"])
+    found = directory.lookup(["ada@x.example", "eve@x.example"])
+    assert {address: (account.id, account.fingerprints) for address, account in found.items()} == {"ada@x.example": ("1", ("A" * 40,))}
+    assert directory.keys() == [("a key of account 1", b"a key")]
+    assert directory.keys_version is not None
