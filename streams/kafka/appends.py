@@ -7,6 +7,7 @@ wait meanwhile: 4,100 appends a second from 32 threads. Sending single drafts th
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from threading import Event, Lock, Thread
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -67,7 +68,10 @@ class Appends:
     def _producing(self) -> "Single":
         with self._lock:
             self._refuse_if_closed()
-            if self._single is None or self._single.broken:
+            if self._single is not None and self._single.broken:
+                self._single.close()
+                self._single = None
+            if self._single is None:
                 self._single = Single(self._clients.producer())
             return self._single
 
@@ -98,8 +102,9 @@ class Single:
 
     def __init__(self, producer: Producer) -> None:
         self.broken = False
-        """The client gave up its idempotence; another producer must take its place."""
+        """The producer met a fatal error; another must take its place."""
         self._producer = producer
+        self._waiting: set[Future[Written]] = set()
         self._stop = Event()
         self._thread = Thread(target=self._listen, name="kafka appends", daemon=True)
         self._thread.start()
@@ -110,24 +115,40 @@ class Single:
 
         def report(error: KafkaError | None, message: Message) -> None:
             partition, offset = message.partition(), message.offset()
+            if answer.done():
+                return  # A fatal error was faster.
             if error is not None:
                 answer.set_exception(KafkaException(error))
             elif partition is not None and offset is not None:
                 answer.set_result((partition, offset))
 
+        self._waiting.add(answer)
         try:
             produce(self._producer, draft, report)
             return answer.result()
         except KafkaException as exception:
             self.broken |= exception.args[0].fatal() or exception.args[0].code() == KafkaError._FATAL
             raise
+        finally:
+            self._waiting.discard(answer)
 
     def _listen(self) -> None:
         while not self._stop.is_set():
-            self._producer.poll(0.5)
+            try:
+                self._producer.poll(0.5)
+            except KafkaException as exception:
+                self._fail(exception)
+
+    def _fail(self, exception: KafkaException) -> None:
+        """What waits hears of a fatal error at once, and not when its time is up."""
+        self.broken = True
+        for answer in list(self._waiting):
+            if not answer.done():
+                answer.set_exception(exception)
 
     def close(self) -> None:
         """Finishes what is under way."""
-        self._producer.flush(APPEND_SECONDS)
+        with suppress(KafkaException):
+            self._producer.flush(APPEND_SECONDS)
         self._stop.set()
         self._thread.join()

@@ -283,7 +283,7 @@ class KafkaConsumer(Consumer):
 
     def rewind(self) -> None:
         """See `Consumer.rewind`. Raises Transient, with nothing changed, while the brokers are away."""
-        if not self._pipeline.settle(COMMIT_SECONDS):
+        if not self._pipeline.settle(CALL_SECONDS):
             raise Transient(f"a commit of group {self._group} is still under way")
         self._transactor.ready(time.monotonic() + CALL_SECONDS)
         if self._ours:

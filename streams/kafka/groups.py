@@ -55,11 +55,11 @@ class Groups:
         """
         with self._lock, self._clients.border(f"reading the positions of group {group}"):
             try:
-                return committed(self._outsider(group, "read_committed"), ats, PATIENCE)
+                return _from_outside(self._outsider(group, "read_committed"), ats, PATIENCE)
             except KafkaException as exception:
                 if exception.args[0].code() not in _STARTING | {KafkaError._TIMED_OUT}:
                     raise
-            return committed(self._outsider(group, "read_uncommitted"), ats, CALL_SECONDS)
+            return _from_outside(self._outsider(group, "read_uncommitted"), ats, CALL_SECONDS)
         raise AssertionError  # The border lets nothing through.
 
     def _outsider(self, group: str, level: str) -> Consumer:
@@ -97,7 +97,7 @@ class Groups:
             with self._clients.border(f"writing the start of group {group}"):
                 producer = self._clients.producer(f"{self._prefix}-{group}-start")
                 producer.init_transactions(CALL_SECONDS)
-                there = committed(outsider, ats, START_SECONDS)
+                there = _from_outside(outsider, ats, START_SECONDS)
                 missing = [at for at in ats if (at.topic, at.partition) not in there]
                 if missing:
                     bounds = self._topics.bounds(missing)
@@ -114,6 +114,18 @@ class Groups:
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()
+
+
+def _from_outside(consumer: Consumer, ats: Sequence[At], timeout: float) -> dict[TopicPartition, Standing]:
+    """As `committed`. Where the group is refused to us, the client says so to who polls it, and nothing to who asks."""
+    try:
+        return committed(consumer, ats, timeout)
+    except KafkaException as exception:
+        told = consumer.poll(0) if exception.args[0].code() == KafkaError._TIMED_OUT else None
+        refusal = told.error() if told is not None else None
+        if refusal is None:
+            raise
+        raise KafkaException(refusal) from exception
 
 
 def committed(consumer: Consumer, ats: Sequence[At], timeout: float) -> dict[TopicPartition, Standing]:

@@ -70,6 +70,7 @@ class Transactor:
         self._committing = False
         self._used: Any = None
         self._fenced_in_a_row = 0
+        self._stopped: Callable[[], bool] = bool
 
     def ready(self, deadline: float) -> Producer:
         """The producer, with any transaction that an earlier one of this id left behind finished or aborted."""
@@ -78,14 +79,17 @@ class Transactor:
             time_ms = APPEND_MS if appends else TRANSACTION_MS
             producer = self._clients.producer(self._id, time_ms=time_ms, every_report=appends, on_delivery=self._report)
             with self._clients.border(f"taking over transactional id {self._id}"):
-                _resume(deadline, producer.init_transactions)
+                _resume(deadline, bool, producer.init_transactions)
             self._producer = producer
         return self._producer
 
     def idle(self) -> None:
         """Lets the client say what it has to say. To be called now and then while nothing is to be done."""
-        if self._producer is not None:
-            self._producer.poll(0)
+        try:
+            if self._producer is not None:
+                self._producer.poll(0)
+        except KafkaException:
+            self.drop()  # A fatal error. Whether it matters, the next transaction shows.
 
     def drop(self) -> None:
         """Gives the producer up. What it left open, the next one of this id aborts; or the broker, after its time-out."""
@@ -100,12 +104,13 @@ class Transactor:
         Raises Fenced, TooLarge, Fatal and Transient, with nothing stored; Unsure where nobody can know.
         """
         alone = False
+        self._stopped = stopped
         while True:
             try:
                 self._once(steps, deadline, alone=alone)
             except KafkaException as exception:
                 error = self._failed(exception)
-                again = self._may_try_again(exception.args[0], error, steps, alone=alone, stopped=stopped)
+                again = self._may_try_again(exception.args[0], error, steps, alone=alone)
                 alone = alone or isinstance(error, TooLarge)
                 if not again or stopped() or time.monotonic() > deadline:
                     raise error from exception
@@ -129,9 +134,9 @@ class Transactor:
         moves = {(at.topic, at.partition): at for step in steps for at in step.moves}
         if moves and self._membership is not None:
             self._used = self._membership.metadata(steps[-1].member)
-            _resume(deadline, producer.send_offsets_to_transaction, list(moves.values()), self._used)
+            _resume(deadline, self._stopped, producer.send_offsets_to_transaction, list(moves.values()), self._used)
         self._committing = True
-        _resume(deadline, producer.commit_transaction)
+        _resume(deadline, self._stopped, producer.commit_transaction)
 
     def _check(self, steps: Sequence[Step]) -> None:
         """That topics and partitions exist. The client would wait long for them, and the broker may make a topic that is asked for."""
@@ -192,16 +197,16 @@ class Transactor:
         """Aborts, so that readers need not wait for a time-out; a producer that cannot is given up."""
         try:
             if self._producer is not None:
-                _resume(time.monotonic() + CALL_SECONDS, self._producer.abort_transaction)
+                _resume(time.monotonic() + CALL_SECONDS, bool, self._producer.abort_transaction)
         except KafkaException:
             self.drop()
 
-    def _may_try_again(self, error: KafkaError, ours: LogError, steps: Sequence[Step], *, alone: bool, stopped: Callable[[], bool]) -> bool:
+    def _may_try_again(self, error: KafkaError, ours: LogError, steps: Sequence[Step], *, alone: bool) -> bool:
         if isinstance(ours, Unsure):
             return False
         if isinstance(ours, Fenced):
             if error.code() in _STALE and self._membership is not None:
-                return self._membership.renewed(steps[-1].member, self._used, CALL_SECONDS, stopped)
+                return self._membership.renewed(steps[-1].member, self._used, CALL_SECONDS, self._stopped)
             self._count_rivals(error)
             return self._membership is None
         if isinstance(ours, TooLarge):
@@ -219,13 +224,14 @@ class Transactor:
                 raise Fatal(f"another process works as {self._id}: give each worker a slot of its own (run --slot, POSTROOM_SLOT)")
 
 
-def _resume(deadline: float, call: Callable[..., Any], *arguments: Any) -> None:
-    """Calls, and calls again to resume while the client says that it may be, until the deadline (monotonic seconds)."""
+def _resume(deadline: float, stopped: Callable[[], bool], call: Callable[..., Any], *arguments: Any) -> None:
+    """Calls, and calls again to resume while the client says that it may be, until the deadline (monotonic seconds) or until it is no
+    longer wanted."""
     while True:
         try:
             call(*arguments, max(0.1, min(_SLICE, deadline - time.monotonic())))
         except KafkaException as exception:
-            if not exception.args[0].retriable() or time.monotonic() > deadline:
+            if not exception.args[0].retriable() or time.monotonic() > deadline or stopped():
                 raise
         else:
             return

@@ -19,16 +19,20 @@ ADDRESS = "address"
 USERS = "users"
 
 
-@functools.cache
-def bootstrap() -> str:
-    """The address of the run's broker, started if need be; kept until this process ends. Where there is none to be had the test is
-    skipped, or fails with CI=true."""
+def demand() -> None:
+    """Skips the test where there can be no broker, with a clear word; fails it with CI=true."""
     try:
         classpath()
     except BrokerMissing as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no broker, and CI=true: {missing}")
         pytest.skip(f"no broker: {missing}")
+
+
+@functools.cache
+def bootstrap() -> str:
+    """The address of the run's broker, started if need be; kept until this process ends. Skips or fails as `demand` does."""
+    demand()
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"alone-{os.getpid()}"
     folder = Path(tempfile.gettempdir()) / f"postroom-broker-{os.getuid()}-{run}"
     folder.mkdir(exist_ok=True)
