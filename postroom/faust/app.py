@@ -30,6 +30,7 @@ from faust.transport.drivers import aiokafka as driver
 from yarl import URL
 
 from postroom.faust.connection import Connection
+from postroom.faust.lines import listen
 from postroom.faust.progress import Progress
 from streams.errors import Fatal, LogError, PositionExpired, Transient
 from streams.kafka.messages import DIGEST
@@ -70,6 +71,7 @@ class FaustApp:
         self.terms = terms
         self.progress = progress
         self.hand = hand
+        listen(terms.connection.secrets)
         self._folder = tempfile.TemporaryDirectory(prefix="postroom-faust-")
         self._app = self._made()
 

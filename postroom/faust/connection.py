@@ -30,6 +30,8 @@ class Connection:
     credentials: Any = field(default=None, repr=False)
     session_timeout: float = 10.0
     heartbeat_interval: float = 1.0
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What no log line may show."""
 
 
 def connection(url: str, config: Mapping[str, str]) -> Connection:
@@ -43,6 +45,7 @@ def connection(url: str, config: Mapping[str, str]) -> Connection:
         _credentials(config),
         _seconds(config, "session.timeout.ms", 10_000),
         _seconds(config, "heartbeat.interval.ms", 1_000),
+        tuple(config[key] for key in ("sasl.password", "ssl.key.password") if config.get(key)),
     )
 
 
