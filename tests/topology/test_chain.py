@@ -104,7 +104,7 @@ def breaking(step: str) -> Callable[[pytest.MonkeyPatch], None]:
     def patch(monkeypatch: pytest.MonkeyPatch) -> None:
         from topology import authentication, bounce_filter, routing
 
-        kind = {
+        kind: Any = {
             "bounce-filter": bounce_filter.BounceFilter,
             "authentication": authentication.AuthenticationStep,
             "routing": routing.Routing,
