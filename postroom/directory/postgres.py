@@ -6,7 +6,7 @@ from typing import Any, NoReturn, TypeVar
 
 import psycopg2
 from psycopg2 import errorcodes
-from psycopg2.extensions import connection, parse_dsn
+from psycopg2.extensions import connection, encodings, parse_dsn
 
 from handlers.connection import CLASHES
 from postroom.directory import migrate, rows
@@ -65,10 +65,10 @@ class PostgresDirectory:
 
     def lookup(self, addresses: Collection[str]) -> Mapping[str, Account]:
         """See `topology.ports.Directory`."""
-        # Text in PostgreSQL has no NUL, so an address with one belongs to nobody there.
-        asked = {address for address in addresses if "\0" not in address}
 
         def ask(db: connection) -> rows.Found:
+            codec = encodings.get(db.encoding, "ascii")
+            asked = {address for address in addresses if _may_hold(codec, address)}
             with db.cursor() as cursor:
                 cursor.execute(self._query, {"addresses": list(asked)})
                 return rows.read(cursor.description, cursor.fetchall() if cursor.description else (), asked)
@@ -161,6 +161,16 @@ class PostgresDirectory:
         if error.pgcode is None or error.pgcode[:2] in _DATA:
             raise rows.RowError(words) from None
         raise Fatal(words) from None
+
+
+def _may_hold(codec: str, address: str) -> bool:
+    """Whether the database has letters for an address; one for which it has none belongs to nobody there."""
+    if "\0" in address:  # text in PostgreSQL has none
+        return False
+    try:
+        return address.isascii() or bool(address.encode(codec))
+    except UnicodeEncodeError:
+        return False
 
 
 def _shown(url: str) -> str:

@@ -164,6 +164,10 @@ class Store:
             return self._pool.run(work)
         except psycopg2.Error as error:
             raise Fatal(f"[accounts] postgresql: {self._pool.words(error)}") from None
+        except UnicodeEncodeError as error:
+            raise Fatal(
+                f"[accounts] postgresql: the database's encoding has no letter {error.object[error.start]!r}: use one in UTF8"
+            ) from None
 
     def _migrate(self, db: connection) -> None:
         self.migrated = migrate.migrate(db)

@@ -3,11 +3,14 @@
 import re
 import threading
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from textwrap import dedent
 
+import psycopg2
 import pytest
 
+from postroom.directory.entries import account_of
 from postroom.directory.rows import RowError
 from streams.errors import Fatal
 from streams.faults import Newer
@@ -44,6 +47,19 @@ def test_nobody_is_found_among_nobody(opened: Open) -> None:
     assert hostile
     assert directory.lookup([]) == {}
     assert directory.lookup([hostile, "' OR true --@x.example", "%s@x.example"]) == {}
+
+
+def test_a_database_of_few_letters_knows_nobody_with_others(opened: Open, database: str) -> None:
+    """Anybody may write such a From; it is no error. What it cannot keep is told."""
+    name = database.rpartition("/")[2] + "_latin1"
+    with closing(psycopg2.connect(database)) as db:
+        db.autocommit = True
+        db.cursor().execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    directory = opened(database.rpartition("/")[0] + "/" + name)
+    directory.store.put([account_of("jürgen", "Jürgen", ["jürgen@x.example"])])
+    assert set(directory.lookup(["jürgen@x.example", "\N{CYRILLIC SMALL LETTER A}da@x.example"])) == {"jürgen@x.example"}
+    with pytest.raises(Fatal, match="UTF8"):
+        directory.store.put([account_of("\N{SNOWMAN}")])
 
 
 # -- the tables ------------------------------------------------------------------------------------------------------
