@@ -80,9 +80,11 @@ class MaildirHandler(Handler):
         if not written:
             return
         try:
-            for _, name in written:
+            # A mail that a foreign producer published twice may stand in a batch twice: one delivery, one file.
+            names = {name for _, name in written}
+            for name in names:
                 _sync(self._temporary(name))
-            for _, name in written:
+            for name in names:
                 self._temporary(name).replace(self._path / "new" / name)
             _sync(self._path / "new")
         except OSError as error:
