@@ -69,7 +69,12 @@ def _log(site: Site) -> Iterator[Finding]:
         yield Finding("log", "wrong", f"{', '.join(missing)}: missing; `postroom topics --create` makes them")
     if not drifted and len(missing) in (0, len(rows)):
         yield Finding(
-            "log", "ok", f"{url}, " + (f"{len(rows)} topics" if not missing else "no topics yet; the first command that writes makes them")
+            "log",
+            "ok",
+            f"{url}, "
+            + (
+                f"{len(rows)} topics" if not missing else "no topics yet, or none that we may see; the first command that writes makes them"
+            ),
         )
     if url.startswith("kafka://"):
         yield from _sizes(site, rows)
