@@ -2,13 +2,15 @@
 
 Beside a group's position stands what a worker has in hand behind it, so that its successor sees what it died on:
 
-    1       whatever follows, for the first time
-    2+8     the next 8 offsets, for the second time
-    3@57    the record at offset 57, alone, for the third time
+    1       whatever follows
+    2+64    the next 64 offsets, on the second try
+    1@57    the record at offset 57, alone
+    2@57    the same, alone again
 
-After a first death a worker begins with a small portion, and takes twice as much as long as all goes well. After a second one the
-portion that was in hand goes record by record. A record that ran alone when its worker died killed it, and is not run again. The
-smaller the portions, the seldomer is an innocent record found alone, because somebody killed its worker from outside.
+After a death a worker begins with a small portion, and takes twice as much as long as all goes well. After a death on a large portion
+it takes small ones as far as that reached; after one on a small portion, it goes record by record. A record that ran alone at two
+deaths killed its worker, and is not run again. That takes four deaths, or five where many records stand before it. It would take fewer
+if one death alone were enough, but then a worker that somebody kills from outside every few seconds leaves innocent records set aside.
 
 The commit of one batch writes the note of the next, so that notes cost no writes of their own but one when a partition is taken
 over, and one when it is given up in good order, which takes the note back.
@@ -22,16 +24,18 @@ from typing import NamedTuple
 from streams.log import Standing
 from streams.record import Record, TopicPartition
 
-FIRST_PORTION = 4
+FIRST = 4
 """Offsets of a partition that may be in hand after a death."""
-LAST_PORTION = 32
+SMALL = 16
+"""So many go record by record when a worker died on them."""
+LARGE = 512
 """When all has gone well up to a portion of so many, there is no suspicion any more."""
 _NOTE = re.compile(r"([1-9]\d{0,8})(?:\+(\d{1,9})|@(\d{1,18}))?", re.ASCII)
 
 
 class Note(NamedTuple):
-    """tries: how often what follows the position was begun. span: so many offsets of it; None: any number. alone: the offset of the
-    record that ran alone, or None."""
+    """tries: how often this was begun. span: so many offsets behind the position; None: any number. alone: the offset of the record
+    that ran alone, or None."""
 
     tries: int
     span: int | None = None
@@ -58,15 +62,27 @@ class _Partition:
     """What is known of one partition.
 
     found: the note at which it was taken over. portion: how many offsets may be in hand, None for any number; start: the first of them,
-    None until its record is there. alone: they go record by record. begun: our own note stands beside the position. moved: we have
-    committed something."""
+    None until its record is there. small: how many offsets are left that go in small portions. alone: the portion goes record by record.
+    begun: our own note stands beside the position. moved: we have committed something."""
 
     found: Note
     portion: int | None = None
     start: int | None = None
+    small: int = 0
     alone: bool = False
     begun: bool = False
     moved: bool = False
+
+    @classmethod
+    def taken_over(cls, found: Note) -> "_Partition":
+        """With what the note says of the worker before us."""
+        if not found.tries:
+            return cls(found)
+        if found.alone is not None:
+            return cls(found, portion=FIRST, alone=True)
+        if found.span and found.span <= SMALL:
+            return cls(found, portion=found.span, alone=True)
+        return cls(found, portion=FIRST, small=found.span or 0)
 
     def takes(self, record: Record) -> bool:
         """Whether the record, the next one of the partition that has not been asked for, may run together with others now."""
@@ -76,16 +92,18 @@ class _Partition:
         if record.offset < self.start + self.portion:
             return not self.alone
         if self.alone:  # all of the portion are done, else one of them would have been asked for
-            self.alone, self.portion, self.start = False, FIRST_PORTION, record.offset
+            self.alone, self.portion, self.start = False, FIRST, record.offset
             return True
         return False
 
     def grow(self) -> None:
         """The portion is done."""
-        if self.portion and not self.alone:
-            self.portion, self.start = 2 * self.portion if self.portion < LAST_PORTION else None, None
+        if not self.portion or self.alone:
+            return
+        self.small = max(0, self.small - self.portion)
+        self.portion = min(2 * self.portion, SMALL) if self.small else 2 * self.portion if self.portion < LARGE else None
+        self.start = None
 
-    @property
     def note(self) -> Note:
         """What is to stand beside the position."""
         if self.begun:
@@ -93,6 +111,14 @@ class _Partition:
         if not self.moved:
             return self.found
         return ANYTHING if self.portion else NOTHING
+
+    def note_alone(self, offset: int) -> Note:
+        """What is to stand there while that record runs alone."""
+        return Note(self.found.tries + 1 if self.found.alone == offset else 1, alone=offset)
+
+    def condemns(self, offset: int) -> bool:
+        """Whether that record ran alone at two deaths."""
+        return self.found.alone == offset and self.found.tries > 1
 
 
 class Tries:
@@ -111,10 +137,8 @@ class Tries:
         """Takes over partitions, with the notes found beside the group's positions. Those that are known already stay as they are: what
         stands there is our own."""
         for at in standings.keys() - self._partitions.keys():
-            found = parse(standings[at].note)
-            state = self._partitions[at] = _Partition(found)
-            if found.tries:
-                state.portion, state.alone = found.span or FIRST_PORTION, found.tries > 1
+            state = self._partitions[at] = _Partition.taken_over(parse(standings[at].note))
+            if state.portion:
                 self._wary[at] = state
 
     def revoked(self, partitions: Collection[int]) -> None:
@@ -145,8 +169,8 @@ class Tries:
         return state is not None and state.alone
 
     def condemned(self, portion: Sequence[Record]) -> bool:
-        """Whether a portion is a record that ran alone when its worker died."""
-        return self.is_alone(portion) and self._wary[portion[0].at].found.alone == portion[0].offset
+        """Whether a portion is a record that ran alone each time that its worker died."""
+        return self.is_alone(portion) and self._wary[portion[0].at].condemns(portion[0].offset)
 
     def beginning(self, portion: Sequence[Record]) -> dict[TopicPartition, str]:
         """The notes to write before the portion is run; none where they stand there already."""
@@ -156,7 +180,7 @@ class Tries:
             state = self._partitions[at]
             if alone or not state.begun:
                 state.begun = True
-                notes[at] = str(Note(3, alone=portion[0].offset) if alone else state.note)
+                notes[at] = str(state.note_alone(portion[0].offset) if alone else state.note())
         return notes
 
     def done(self, positions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
@@ -171,7 +195,7 @@ class Tries:
 
     def notes(self, positions: Iterable[TopicPartition]) -> dict[TopicPartition, str]:
         """The notes as they stand, for a commit that only moves positions."""
-        return {at: str(self._partitions[at].note) for at in positions}
+        return {at: str(self._partitions[at].note()) for at in positions}
 
     def afresh(self, partitions: Collection[int]) -> dict[TopicPartition, str]:
         """Nothing is in hand any more: the notes to write where ours stand, if there is time for that. They are written anew before

@@ -186,6 +186,9 @@ def _check(path: Path) -> None:
     if path.is_file() and path.stat().st_size == 0:
         raise NotOurLog(f"{path} is an empty file; delete it to start a new log")
     with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro&immutable=1", uri=True)) as connection:
+        # Looked at without its write-ahead log, the file may be shorter than its first page says: a checkpoint writes that page first,
+        # and was cut short by kill -9 or a full disk, or is under way. SQLite calls that damaged, unless one says that one knows.
+        connection.execute("PRAGMA writable_schema = ON")
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:

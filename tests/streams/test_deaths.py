@@ -60,8 +60,8 @@ def fill(log: SqliteLog, topic: str, values: Sequence[str], partition: int = 0) 
     log.append([Draft(topic, value.encode(), value.encode(), partition=partition) for value in values])
 
 
-@pytest.mark.parametrize(("place", "costs"), [(0, 3), (40, 3), (119, 4)])
-def test_a_deadly_record_costs_three_deaths_or_four_where_many_are_before_it(log: SqliteLog, place: int, costs: int) -> None:
+@pytest.mark.parametrize(("place", "costs"), [(0, 4), (20, 4), (90, 5)])
+def test_a_deadly_record_costs_four_deaths_or_five_where_many_are_before_it(log: SqliteLog, place: int, costs: int) -> None:
     values = [f"v{n}" for n in range(120)]
     values[place] = "deadly"
     fill(log, "in", values)
@@ -74,7 +74,7 @@ def test_two_deadly_records_are_both_set_aside_and_nothing_else_is(log: SqliteLo
     values[10] = values[11] = "deadly"
     fill(log, "in", values)
     fill(log, "in", ["other"], partition=1)
-    assert deaths(log, lambda: len(out(log)) >= 61, "in") <= 6
+    assert deaths(log, lambda: len(out(log)) >= 61, "in") <= 8
     assert sorted(out(log)) == sorted([*(value for value in values if value != "deadly"), SET_ASIDE, SET_ASIDE, "other"])
 
 
@@ -98,7 +98,7 @@ def test_the_death_of_one_stage_is_not_laid_to_what_another_one_of_the_process_h
     log.create([TopicSpec("slow", 4)])
     fill(log, "in", ["deadly"])
     fill(log, "slow", [f"slow {n}" for n in range(12)])
-    assert deaths(log, lambda: len(out(log)) >= 13, "slow", "in") == 3
+    assert deaths(log, lambda: len(out(log)) >= 13, "slow", "in") == 4
     assert sorted(out(log)) == sorted([SET_ASIDE, *(f"slow {n}" for n in range(12))])
 
 
@@ -121,7 +121,7 @@ def test_killed_from_outside_at_random_moments_hardly_any_innocent_record_is_set
         kills += 1
         condemned += set_aside
     assert kills > 50
-    assert condemned <= kills * 0.02
+    assert condemned <= kills * 0.01
 
 
 _WRITE = 3
