@@ -31,10 +31,11 @@ def until(done: Callable[[], bool], what: str, patience: float = PATIENCE) -> No
 
 class Crew:
     """Runs commands of one installation, each under a name. Whatever still runs at the end is killed. What they say on stderr goes to
-    a file for each name."""
+    a file for each name, in the installation's folder or in `outside`."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, outside: Path | None = None) -> None:
         self.place = place
+        self._outside = outside or place.folder
         self.sockets = Path(tempfile.mkdtemp(prefix="chaos"))  # short, because a Unix socket's path must be
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self._arguments: dict[str, Sequence[str]] = {}
@@ -55,9 +56,9 @@ class Crew:
         self._arguments[name] = arguments
         environment = {key: value for key, value in os.environ.items() if not key.startswith("POSTROOM_")}
         environment |= {"POSTROOM_INGEST__LMTP": f"unix:{self.socket(name)}"} | dict(env or {})
-        with self.stderr(name).open("ab") as stderr, self._stdout(name).open("wb") as stdout:
+        with self.stderr(name).open("ab") as stderr:
             self.running[name] = subprocess.Popen(
-                self.place.command(*arguments), stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=environment
+                self.place.command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr, env=environment
             )
         return self.running[name]
 
@@ -67,14 +68,7 @@ class Crew:
 
     def stderr(self, name: str) -> Path:
         """What it has said, all its lives together."""
-        return self.place.folder / f"{name}.stderr"
-
-    def stdout(self, name: str) -> bytes:
-        """What it has written in its last life."""
-        return self._stdout(name).read_bytes()
-
-    def _stdout(self, name: str) -> Path:
-        return self.place.folder / f"{name}.stdout"
+        return self._outside / f"{name}.stderr"
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -103,7 +97,8 @@ class Crew:
         assert not any(statuses.values()), (statuses, [self.stderr(name).read_text()[-2000:] for name in names if statuses[name]])
 
     def listens(self, name: str) -> bool:
-        """Whether its LMTP listener answers."""
+        """Whether its LMTP listener answers yet."""
+        assert self.running[name].poll() is None, self.stderr(name).read_text()
         try:
             with smtplib.LMTP(str(self.socket(name))):
                 return True
@@ -118,8 +113,8 @@ class MailServer(threading.Thread):
         super().__init__(name="mail server")
         self.again = 0
         """How often a hand-over was repeated."""
-        self.handed_over = 0
-        """Mails for which all is said."""
+        self.refusals: set[int] = set()
+        """The codes with which it was told to come again."""
         self.fault: BaseException | None = None
         self._letters = letters
         self._sockets = sockets
@@ -131,7 +126,6 @@ class MailServer(threading.Thread):
         try:
             for letter in self._letters:
                 self._deliver(letter)
-                self.handed_over += 1
         except BaseException as error:
             self.fault = error
 
@@ -167,13 +161,19 @@ class MailServer(threading.Thread):
         for command in (f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{recipient}>" for recipient in recipients)):
             code, word = session.docmd(command)
             if code != 250:
+                self.refusals.add(code)
                 raise smtplib.SMTPResponseException(code, word)
-        if session.docmd("DATA")[0] != 354:
-            return recipients
+        code, word = session.docmd("DATA")
+        if code != 354:
+            self.refusals.add(code)
+            raise smtplib.SMTPResponseException(code, word)
         session.send(smtplib.quotedata(letter.text).encode() + b".\r\n")
         left = list(recipients)
         with suppress(OSError, smtplib.SMTPException):
             for recipient in recipients:
-                if session.getreply()[0] == 250:
+                code, _ = session.getreply()
+                if code == 250:
                     left.remove(recipient)
+                else:
+                    self.refusals.add(code)
         return left

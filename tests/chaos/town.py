@@ -125,6 +125,6 @@ def found(folder: Path, **sections: dict[str, Any]) -> Place:
             },
         },
         accounts=people,
-        sections={"replies": replies} | sections,
+        sections={"replies": replies, **sections},
         code={"work.py": CODE},
     )
