@@ -17,7 +17,7 @@ from handlers.python import PythonHandler
 from handlers.said import said_draft, telling
 from handlers.word import GONE, Word
 from postroom.faust.commits import Commits
-from postroom.faust.gate import Gate
+from postroom.faust.gate import Gate, Outside
 from postroom.faust.notes import Notes
 from postroom.faust.progress import Progress
 from postroom.faust.teller import Teller
@@ -47,7 +47,7 @@ class Parts:
     archive: Archive
     log_id: str
     teller: Teller
-    gate: Gate
+    outside: Outside
     breaker: Breaker
     progress: Progress
     notes: Notes
@@ -82,6 +82,7 @@ class Desk:
         self.fault: BaseException | None = None
         """What ends the role: facts of a newer version, or a log that will not take a word."""
         self._parts = parts
+        self._gate = Gate()
         self._in_hand: set[tuple[TopicPartition, int]] = set()
         self._lanes: dict[object, deque[Delivery]] = {}
         self._arriving = asyncio.Lock()
@@ -109,7 +110,7 @@ class Desk:
     async def pause(self, patience: float) -> None:
         """Returns when nothing is under way, or after so many seconds."""
         try:
-            async with asyncio.timeout(patience), self._parts.gate.alone():
+            async with asyncio.timeout(patience), self._gate.alone():
                 pass
         except TimeoutError:
             log.info("handler %s: gives partitions up with deliveries under way", self._parts.handler.name)
@@ -168,7 +169,7 @@ class Desk:
 
     async def _work(self, delivery: Delivery) -> None:
         """Until it is done, or not to be done by us any more."""
-        gate = self._parts.gate
+        gate = self._gate
         try:
             while self._goes_on(delivery):
                 alone = self._must_be_alone(delivery)
@@ -213,10 +214,14 @@ class Desk:
         while True:
             if trying:
                 await self._wait()
-            if not self._goes_on(delivery) or not await self._noted(delivery.record):
+            if not self._goes_on(delivery):
                 return None
+            outside, alone = self._parts.outside, self._parts.notes.must_be_alone(delivery.record)
             try:
-                word = await self._called(delivery)
+                async with outside.alone() if alone else outside.together():
+                    if not await self._noted(delivery.record):
+                        return None
+                    word = await self._called(delivery)
             except Hold as hold:
                 await self._hold(hold)
                 if trying:

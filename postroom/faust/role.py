@@ -13,13 +13,13 @@ from handlers.python import PythonHandler
 from postroom.faust.app import FaustApp, Terms
 from postroom.faust.commits import Commits
 from postroom.faust.desk import Desk, Parts
-from postroom.faust.gate import Gate
+from postroom.faust.gate import Outside
 from postroom.faust.notes import Notes
 from postroom.faust.progress import Progress
 from postroom.faust.teller import Teller
 from streams.errors import LogError, PositionExpired, Transient
 from streams.faults import Hold
-from streams.gate import Gate as Outer
+from streams.gate import Gate
 from streams.log import Log, Standing
 from streams.record import Record, TopicPartition
 from topology.ports import Archive
@@ -44,7 +44,7 @@ class Setting:
     topics: Topics
     log: Log
     archive: Archive
-    gate: Outer
+    gate: Gate
     clock: Callable[[], int]
     inline_limit: int
     limit: float
@@ -115,7 +115,7 @@ class _Life:
                 setting.archive,
                 setting.log.id,
                 Teller(setting.log, setting.archive, setting.inline_limit),
-                Gate(setting.gate),
+                Outside(setting.gate),
                 breaker,
                 self._progress,
                 self._notes,
