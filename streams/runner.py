@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from streams.errors import Fatal, Fenced, TooLarge, Transient
+from streams.errors import Fatal, Fenced, LogError, TooLarge, Transient
 from streams.faults import Hold
 from streams.gate import Gate
 from streams.judging import Judge
@@ -309,7 +309,7 @@ class Runner:
             self._settle(0)
             if consumer is not None:
                 self._take_back(consumer, partitions)
-        except (Fenced, Transient) as error:
+        except LogError as error:  # whatever it is: what was in hand is processed again, and meets it again, where the role can stop of it
             log.info("%s: gave partitions up unfinished: %s", self.stage.name, error)
             self._under_way.clear()
             self._stale = True
