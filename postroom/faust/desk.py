@@ -8,8 +8,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from handlers.breaker import Breaker
@@ -105,15 +105,19 @@ class Desk:
         self._closing.set()
         self.stir()
         if self.holding is None:
-            await self.pause(patience)
-
-    async def pause(self, patience: float) -> None:
-        """Returns when nothing is under way, or after so many seconds."""
-        try:
-            async with asyncio.timeout(patience), self._gate.alone():
+            async with self.paused(patience):
                 pass
-        except TimeoutError:
-            log.info("handler %s: gives partitions up with deliveries under way", self._parts.handler.name)
+
+    @asynccontextmanager
+    async def paused(self, patience: float) -> AsyncIterator[None]:
+        """Within it nothing is under way, unless something was that took longer than so many seconds."""
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(patience):
+                    await stack.enter_async_context(self._gate.alone())
+            except TimeoutError:
+                log.info("handler %s: gives partitions up with deliveries under way", self._parts.handler.name)
+            yield
 
     # -- who comes when ---------------------------------------------------------------------------------------------------------------
 

@@ -174,10 +174,10 @@ class _Life:
     async def revoked(self, partitions: frozenset[TopicPartition]) -> None:
         if not partitions:
             return
-        await self.desk.pause(GIVE_UP)
-        await self._commits.take_back()
-        self._progress.revoked(partitions)
-        self._notes.revoked(partitions)
+        async with self.desk.paused(GIVE_UP):
+            await self._commits.take_back()
+            self._progress.revoked(partitions)
+            self._notes.revoked(partitions)
         self.desk.stir()
 
     def _standings(self, partitions: frozenset[TopicPartition]) -> dict[TopicPartition, Standing]:
