@@ -3,12 +3,13 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.errors import Fatal, LogError
@@ -16,6 +17,12 @@ from streams.kafka.errors import AWAY, translated
 from streams.kafka.settings import CONSUMER, FIXED, OURS, PRODUCER, TRANSACTION_MS
 
 C = TypeVar("C")
+
+_SLICE = 1.0
+"""Seconds of one try of a call that can be resumed."""
+
+_HUNG = 5.0
+"""Seconds beyond its time limit after which a call is taken to never return."""
 
 _PRODUCING = ("enable.idempotence", "acks", "partitioner")
 _CONSUMING = {key: value for key, value in FIXED.items() if key not in _PRODUCING}
@@ -159,3 +166,46 @@ class Clients:
             return make({**self._common, **settings, **self._user})
         except KafkaException as error:
             raise Fatal(self.redact(f"[log.kafka] {error.args[0].str()}")) from None
+
+
+class Hung(KafkaException):
+    """A call into the client did not come back. Its producer is good for nothing any more, not even for an abort."""
+
+
+def resume(deadline: float, stopped: Callable[[], bool], call: Callable[..., object], *arguments: object) -> None:
+    """Calls one of a transactional producer's functions, and calls again to resume while the client says that it may be, until the
+    deadline (monotonic seconds) or until it is no longer wanted. Raises KafkaException."""
+    while True:
+        try:
+            call(*arguments, max(0.1, min(_SLICE, deadline - time.monotonic())))
+        except KafkaException as exception:
+            if not exception.args[0].retriable() or time.monotonic() > deadline or stopped():
+                raise
+            time.sleep(0.01)  # Some come at once, as while another call is under way.
+        else:
+            return
+
+
+def move_group(deadline: float, stopped: Callable[[], bool], producer: Producer, moves: Sequence[TopicPartition], metadata: object) -> None:
+    """send_offsets_to_transaction, which may forget its time limit for good when the group's coordinator goes away under it (librdkafka
+    issues 5456 and 5511). So it runs in a thread of its own, and is left behind there with its producer, which must be given up then.
+    Raises KafkaException, and Hung."""
+
+    def call(timeout: float) -> None:
+        answer: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                producer.send_offsets_to_transaction(list(moves), metadata, timeout)
+            except KafkaException as exception:
+                answer.set_exception(exception)
+            else:
+                answer.set_result(None)
+
+        Thread(target=run, name="kafka offsets", daemon=True).start()
+        try:
+            answer.result(timeout + _HUNG)
+        except TimeoutError as error:
+            raise Hung(KafkaError(KafkaError._TIMED_OUT, "the client did not come back from moving the group")) from error
+
+    resume(deadline, stopped, call)

@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as At
 
 from streams.errors import Fenced, Transient
-from streams.kafka.clients import Clients
+from streams.kafka.clients import Clients, move_group, resume
 from streams.kafka.settings import CALL_SECONDS
 from streams.kafka.topics import Topics
 from streams.log import Standing
@@ -96,7 +96,8 @@ class Groups:
         try:
             with self._clients.border(f"writing the start of group {group}"):
                 producer = self._clients.producer(f"{self._prefix}-{group}-start")
-                producer.init_transactions(CALL_SECONDS)
+                deadline = time.monotonic() + START_SECONDS
+                resume(deadline, bool, producer.init_transactions)
                 there = _from_outside(outsider, ats, START_SECONDS)
                 missing = [at for at in ats if (at.topic, at.partition) not in there]
                 if missing:
@@ -104,8 +105,8 @@ class Groups:
                     starts = [At(at.topic, at.partition, bounds[at.topic, at.partition].first) for at in missing]
                     producer.begin_transaction()
                     # Metadata that name the group and no member, which Kafka takes from outside the group.
-                    producer.send_offsets_to_transaction(starts, outsider.consumer_group_metadata(), CALL_SECONDS)
-                    producer.commit_transaction(CALL_SECONDS)
+                    move_group(deadline, bool, producer, starts, outsider.consumer_group_metadata())
+                    resume(deadline, bool, producer.commit_transaction)
         finally:
             outsider.close()
 

@@ -15,15 +15,14 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as At
 
 from streams.errors import Fatal, Fenced, LogError, TooLarge, Transient
-from streams.kafka.clients import Clients
+from streams.kafka.clients import Clients, Hung, move_group, resume
+from streams.kafka.errors import AWAY
 from streams.kafka.membership import Membership
 from streams.kafka.messages import produce
 from streams.kafka.settings import APPEND_MS, CALL_SECONDS, TRANSACTION_MS
 from streams.kafka.topics import Topics
 from streams.record import Draft
 
-_SLICE = 1.0
-"""Seconds of one try of a call that can be resumed."""
 _RIVALS = 5
 """So many times in a row fenced by another producer of our id: somebody else works under it."""
 _PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
@@ -67,6 +66,7 @@ class Transactor:
         self._membership = membership
         self._producer: Producer | None = None
         self._undelivered: list[tuple[KafkaError, str, int]] = []
+        self._shaken = False
         self._committing = False
         self._used: Any = None
         self._fenced_in_a_row = 0
@@ -74,14 +74,25 @@ class Transactor:
 
     def ready(self, deadline: float) -> Producer:
         """The producer, with any transaction that an earlier one of this id left behind finished or aborted."""
+        self.idle()
+        if self._shaken:
+            self.drop()
         if self._producer is None:
             appends = self._membership is None
             time_ms = APPEND_MS if appends else TRANSACTION_MS
-            producer = self._clients.producer(self._id, time_ms=time_ms, every_report=appends, on_delivery=self._report)
+            producer = self._clients.producer(
+                self._id, time_ms=time_ms, every_report=appends, on_delivery=self._report, error_cb=self._heard
+            )
             with self._clients.border(f"taking over transactional id {self._id}"):
-                _resume(deadline, bool, producer.init_transactions)
+                resume(deadline, bool, producer.init_transactions)
             self._producer = producer
+            self._shaken = False
         return self._producer
+
+    def _heard(self, error: KafkaError) -> None:
+        """What the client says of itself. One that lost a connection may keep a coordinator in mind that is no more (librdkafka issue
+        5511); a new one asks."""
+        self._shaken = self._shaken or error.code() in AWAY
 
     def idle(self) -> None:
         """Lets the client say what it has to say. To be called now and then while nothing is to be done."""
@@ -134,9 +145,9 @@ class Transactor:
         moves = {(at.topic, at.partition): at for step in steps for at in step.moves}
         if moves and self._membership is not None:
             self._used = self._membership.metadata(steps[-1].member)
-            _resume(deadline, self._stopped, producer.send_offsets_to_transaction, list(moves.values()), self._used)
+            move_group(deadline, self._stopped, producer, list(moves.values()), self._used)
         self._committing = True
-        _resume(deadline, self._stopped, producer.commit_transaction)
+        resume(deadline, self._stopped, producer.commit_transaction)
 
     def _check(self, steps: Sequence[Step]) -> None:
         """That topics and partitions exist. The client would wait long for them, and the broker may make a topic that is asked for."""
@@ -181,7 +192,7 @@ class Transactor:
         the same, because the group then tells where it stands.
         """
         error: KafkaError = exception.args[0]
-        if error.fatal() or (self._committing and not error.txn_requires_abort()):
+        if isinstance(exception, Hung) or error.fatal() or (self._committing and not error.txn_requires_abort()):
             self.drop()
         else:
             self._abandon()
@@ -197,7 +208,7 @@ class Transactor:
         """Aborts, so that readers need not wait for a time-out; a producer that cannot is given up."""
         try:
             if self._producer is not None:
-                _resume(time.monotonic() + CALL_SECONDS, bool, self._producer.abort_transaction)
+                resume(time.monotonic() + CALL_SECONDS, bool, self._producer.abort_transaction)
         except KafkaException:
             self.drop()
 
@@ -222,16 +233,3 @@ class Transactor:
             self._fenced_in_a_row += 1
             if self._fenced_in_a_row >= _RIVALS:
                 raise Fatal(f"another process works as {self._id}: give each worker a slot of its own (run --slot, POSTROOM_SLOT)")
-
-
-def _resume(deadline: float, stopped: Callable[[], bool], call: Callable[..., Any], *arguments: Any) -> None:
-    """Calls, and calls again to resume while the client says that it may be, until the deadline (monotonic seconds) or until it is no
-    longer wanted."""
-    while True:
-        try:
-            call(*arguments, max(0.1, min(_SLICE, deadline - time.monotonic())))
-        except KafkaException as exception:
-            if not exception.args[0].retriable() or time.monotonic() > deadline or stopped():
-                raise
-        else:
-            return

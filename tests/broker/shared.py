@@ -16,7 +16,13 @@ from tests.broker.broker import START_SECONDS
 from tests.broker.jars import BrokerMissing, classpath, locked
 
 ADDRESS = "address"
+"""Where the keeper says where the broker is."""
+
 USERS = "users"
+"""Held by every process that uses the broker, shared; by the keeper, once none is left, alone."""
+
+START = "start"
+"""Held by who looks for the broker, and starts it."""
 
 
 def demand() -> None:
@@ -36,7 +42,7 @@ def bootstrap() -> str:
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"alone-{os.getpid()}"
     folder = Path(tempfile.gettempdir()) / f"postroom-broker-{os.getuid()}-{run}"
     folder.mkdir(exist_ok=True)
-    with locked(folder / "start"):
+    with locked(folder / START):
         # Waits while a keeper that saw its last user go stops its broker. Never closed: the end of the process lets go.
         users = os.open(folder / USERS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         fcntl.flock(users, fcntl.LOCK_SH)
