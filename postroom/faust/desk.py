@@ -6,18 +6,18 @@ is away, a handler that pauses, and a mail that kills the process are dealt with
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from handlers.breaker import Breaker
 from handlers.python import PythonHandler
 from handlers.said import said_draft, telling
 from handlers.word import GONE, Word
-from postroom.faust.commits import Commits
+from postroom.faust.commits import Commits, Write
 from postroom.faust.gate import Gate, Outside
+from postroom.faust.holding import Holding
 from postroom.faust.notes import Notes
 from postroom.faust.progress import Progress
 from postroom.faust.teller import Teller
@@ -40,7 +40,7 @@ _REBALANCE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a desk works with. breaker: outlives it. clock: ms since 1970. log_id: the log's."""
+    """What a desk works with. breaker: outlives it. write: commits. clock: ms since 1970. log_id: the log's."""
 
     handler: PythonHandler
     topics: Topics
@@ -51,7 +51,7 @@ class Parts:
     breaker: Breaker
     progress: Progress
     notes: Notes
-    commits: Commits
+    write: Write
     clock: Callable[[], int]
     concurrency: int
 
@@ -76,20 +76,24 @@ class Desk:
     """See the module. For one life of an app."""
 
     def __init__(self, parts: Parts) -> None:
-        self.holding: Hold | None = None
-        """What the role waits for, or None."""
         self.done = 0
         self.fault: BaseException | None = None
         """What ends the role: facts of a newer version, or a log that will not take a word."""
         self._parts = parts
         self._gate = Gate()
+        self._holding = Holding(parts.handler.name, parts.breaker)
+        self.commits = Commits(parts.write, parts.progress, parts.notes, self.stir)
         self._in_hand: set[tuple[TopicPartition, int]] = set()
         self._lanes: dict[object, deque[Delivery]] = {}
         self._arriving = asyncio.Lock()
         self._changed = asyncio.Event()
         self._noting = asyncio.Lock()
-        self._retry_at = 0.0
         self._closing = asyncio.Event()
+
+    @property
+    def holding(self) -> Hold | None:
+        """What the role waits for, or None."""
+        return self._holding.part
 
     @property
     def busy(self) -> bool:
@@ -188,7 +192,7 @@ class Desk:
         return not self._over and self._parts.progress.is_pending(delivery.record.at, delivery.record.offset)
 
     def _must_be_alone(self, delivery: Delivery) -> bool:
-        return self.holding is not None or self._parts.notes.must_be_alone(delivery.record)
+        return self._holding.part is not None or self._parts.notes.must_be_alone(delivery.record)
 
     async def _is_done(self, delivery: Delivery) -> bool:
         """Works on it. False when it has to wait. Raises Newer, LogError."""
@@ -206,38 +210,39 @@ class Desk:
         parts.progress.done(record.at, record.offset)
         self.done += 1
         if parts.notes.must_be_alone(record):
-            await parts.commits.move()
+            await self.commits.move()
         elif parts.notes.is_wary(record.at):
-            parts.commits.hasten()
+            self.commits.hasten()
         return True
 
     async def _word(self, delivery: Delivery) -> Word | Failure | None:
-        """What the handler says; None when it has to wait. While the role holds, this is the one delivery that is tried, and goes on
-        trying. Raises Newer, LogError."""
-        breaker, trying = self._parts.breaker, self.holding is not None
+        """What the handler says; None when it has to wait. While the handler waits for a part, this is the one delivery that is tried,
+        and goes on trying. Raises Newer, LogError."""
+        holding, outside, trying = self._holding, self._parts.outside, self._holding.part is not None
         while True:
             if trying:
-                await self._wait()
+                await holding.wait(self._closing)
             if not self._goes_on(delivery):
                 return None
-            outside, alone = self._parts.outside, self._parts.notes.must_be_alone(delivery.record)
+            alone = self._parts.notes.must_be_alone(delivery.record)
             try:
                 async with outside.alone() if alone else outside.together():
                     if not await self._noted(delivery.record):
                         return None
                     word = await self._called(delivery)
             except Hold as hold:
-                await self._hold(hold)
-                if trying:
-                    continue
-                return None
-            if breaker.paused and not (isinstance(word, Failure) or breaker.probed(word)):
-                await self._hold(self._paused(breaker.every))
-                return None  # the next try is another's, as this one may fail anyway
-            self._is_back()
-            if not isinstance(word, Failure) and not breaker.hears(word, sender_of(delivery.facts) if delivery.facts else None):
-                await self._hold(self._paused(breaker.wait()))
-            return word
+                holding.begins(hold)
+                await self.commits.take_back()  # so that waiting counts as no try
+                if not trying:
+                    return None
+                continue
+            if isinstance(word, Failure):
+                holding.is_over()
+                return word
+            told = holding.hears(word, sender_of(delivery.facts) if delivery.facts else None)
+            if holding.part:
+                await self.commits.take_back()
+            return word if told else None
 
     async def _called(self, delivery: Delivery) -> Word | Failure:
         """Raises Hold, Newer, LogError."""
@@ -262,35 +267,11 @@ class Desk:
         async with self._noting:
             if (note := notes.beginning(record)) is None:
                 return True
-            if await self._parts.commits.note({record.at: note}):
+            if await self.commits.note({record.at: note}):
                 notes.begun(record.at)
                 return True
             await asyncio.sleep(_REBALANCE)
         return False
-
-    # -- what stops everybody -----------------------------------------------------------------------------------------------------------
-
-    def _paused(self, wait: float) -> Hold:
-        handler, paused = self._parts.handler, self._parts.breaker.paused
-        assert paused
-        return Hold(f"handler {handler.name} (paused)", f"it failed on everybody alike: {paused.detail}", wait)
-
-    async def _hold(self, hold: Hold) -> None:
-        """A whole part is away: from now on one delivery is tried at a time, and waiting counts as no try."""
-        if self.holding is None:
-            log.error("handler %s: waits, because %s", self._parts.handler.name, hold)
-        self.holding, self._retry_at = hold, time.monotonic() + hold.probe_after
-        await self._parts.commits.take_back()
-
-    def _is_back(self) -> None:
-        if self.holding is not None:
-            log.warning("handler %s: %s is back; going on", self._parts.handler.name, self.holding.part)
-            self.holding = None
-
-    async def _wait(self) -> None:
-        """Until the next try is due, or we are to stop."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), max(0.0, self._retry_at - time.monotonic()))
 
 
 def _delivery(record: Record) -> Delivery:

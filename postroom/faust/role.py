@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from handlers.breaker import Breaker
 from handlers.python import PythonHandler
 from postroom.faust.app import FaustApp, Terms
-from postroom.faust.commits import Commits
 from postroom.faust.desk import Desk, Parts
 from postroom.faust.gate import Outside
 from postroom.faust.notes import Notes
@@ -107,7 +106,6 @@ class _Life:
         self._progress = Progress()
         self._notes = Notes(setting.terms.concurrency)
         self._app = FaustApp(setting.terms, self._progress, self)
-        self._commits = Commits(self._app.commit, self._progress, self._notes, self._stir)
         self.desk = Desk(
             Parts(
                 setting.handler,
@@ -119,18 +117,15 @@ class _Life:
                 breaker,
                 self._progress,
                 self._notes,
-                self._commits,
+                self._app.commit,
                 setting.clock,
                 setting.terms.concurrency,
             )
         )
 
-    def _stir(self) -> None:
-        self.desk.stir()
-
     async def live(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises Transient, Fatal, Newer."""
-        committing = asyncio.create_task(self._commits.run())
+        committing = asyncio.create_task(self.desk.commits.run())
         try:
             await asyncio.to_thread(self._setting.log.ensure_group, self._setting.terms.group, list(self._setting.terms.delays))
             await self._app.start()
@@ -139,7 +134,7 @@ class _Life:
                     await asyncio.wait_for(stop.wait(), _LOOK)
             if self._app.crashed is None:
                 await self.desk.close(self._setting.limit + STOP)
-                await self._commits.take_back()
+                await self.desk.commits.take_back()
         finally:
             committing.cancel()
             crashed = self._app.crashed
@@ -175,7 +170,7 @@ class _Life:
         if not partitions:
             return
         async with self.desk.paused(GIVE_UP):
-            await self._commits.take_back()
+            await self.desk.commits.take_back()
             self._progress.revoked(partitions)
             self._notes.revoked(partitions)
         self.desk.stir()
