@@ -37,24 +37,28 @@ TABLE = (
     Row("postman", ("replies", "replies.retry.1-3"), ("replies.retry.1-3",), "reply: sent, silent, given-up", "sends it"),
 )
 
+ON_FAUST = Row("handler:<name>", ("routed.<name>", "retry.<name>.1-3"), ("said.<name>",), "", "acts on it, and tells its word")
+"""A handler whose runtime is Faust, in place of the row above; `settle` then writes what that one would."""
+
 
 def rows(topics: Topics, handlers: tuple[str, ...] = ("<name>",), faust: frozenset[str] = frozenset()) -> list[Row]:
-    """The table with full topic names, a row for each handler."""
+    """The table with full topic names, a row for each handler. faust: those whose runtime that is."""
     found: list[Row] = []
     for row in TABLE:
         if row.role == "settle:<name>":
             names: tuple[str, ...] = tuple(name for name in handlers if name in faust or name == "<name>")
         else:
             names = handlers if row.role.endswith("<name>") else ("",)
-        found += [
-            row._replace(
-                role=row.role.replace("<name>", name),
-                sources=tuple(_full(topics, source, name) for source in row.sources),
-                targets=tuple(_full(topics, target, name) for target in row.targets),
-            )
-            for name in names
-        ]
+        found += [_named(ON_FAUST if row.role == ON_FAUST.role and name in faust else row, topics, name) for name in names]
     return found
+
+
+def _named(row: Row, topics: Topics, name: str) -> Row:
+    return row._replace(
+        role=row.role.replace("<name>", name),
+        sources=tuple(_full(topics, source, name) for source in row.sources),
+        targets=tuple(_full(topics, target, name) for target in row.targets),
+    )
 
 
 def _full(topics: Topics, topic: str, name: str) -> str:
