@@ -173,7 +173,7 @@ def check(town: Town) -> None:
     assert len(set(calls)) == town.expected.total()
 
 
-@pytest.mark.parametrize("mails", [2_000, pytest.param(20_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("mails", [2_000, pytest.param(20_000, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
 def test_a_stage_moves_there_and_back_and_each_mail_passes_once(
     make: MakePlace, letter: Letters, address: str, admin: AdminClient, mails: int
 ) -> None:
