@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.figures import mail, machine, say
+from benchmarks.figures import machine, mail, say
 from handlers.testkit import facts as facts_of_mail
 from postroom.site import Site
 from streams.record import Draft
