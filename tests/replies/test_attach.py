@@ -131,3 +131,11 @@ def test_an_original_that_is_gone_is_said_to_be() -> None:
     """The mail still has its last part."""
     message = must_be_valid(_mail(None))
     assert last_part(message).get_content().rstrip() == "It is gone."
+
+
+def test_a_mail_of_parts_within_parts_without_end_does_not_travel_as_a_mail() -> None:
+    """Else whoever reads our mail must go down into all of them; the standard library's parser dies of it."""
+    deep = b"From: a@x\n" + b"".join(b'Content-Type:\n multipart/mixed; boundary="%d"\n\n--%d\n' % (n, n) for n in range(2000))
+    _holds(deep, QUOTED)
+    assert last_part(must_be_valid(_mail(deep))).get_content_type() == "application/octet-stream"
+    assert travelling(b"From: a@x\n" + b"Content-Type: message/rfc822\n\n" * 20) is not None

@@ -16,6 +16,9 @@ QUOTED_TOO_LARGE = 8 * 1024
 """Octets where its size is the complaint."""
 
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
+_NESTING = re.compile(rb"^content-type[ \t]*:[ \t\n]*(?:multipart|message)/", re.IGNORECASE | re.MULTILINE)
+_MOST_NESTING = 50
+"""Parts within parts that an attached mail may seem to have; so many more that a reader who goes down into them dies of it is an attack."""
 _LONG_LINE = re.compile(rb"[^\n]{%d}" % (mime.MAX_LINE + 1))
 
 
@@ -49,14 +52,14 @@ def attached(message: bytes, boundary: str, original: Original | None, *, limit:
 
 def travelling(data: bytes, *, cut: bool = False) -> bytes | None:
     """The mail with CRLF line ends, as it can stand in a message/rfc822 part; or None where it cannot: no header field comes first, the
-    header is not ASCII, or it has a NUL, a bare CR or a line over 998 octets (RFC 5322 sections 2.1.1 and 2.3, RFC 2045 section 2.8).
-    cut: the data are the beginning of more, so half a line end at their end is no bare CR."""
+    header is not ASCII, it has a NUL, a bare CR or a line over 998 octets (RFC 5322 sections 2.1.1 and 2.3, RFC 2045 section 2.8), or parts
+    within parts without end. cut: the data are the beginning of more, so half a line end at their end is no bare CR."""
     if cut:
         data = data.removesuffix(b"\r")
     lines = data.replace(b"\r\n", b"\n")
     if b"\r" in lines or b"\0" in lines or _LONG_LINE.search(lines) or not _FIELD.match(lines):
         return None
-    if not head.split(lines)[0].isascii():
+    if not head.split(lines)[0].isascii() or len(_NESTING.findall(lines)) > _MOST_NESTING:
         return None
     return lines.replace(b"\n", b"\r\n")
 
