@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer as Client
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as At
 
 from streams.errors import Fatal, Fenced, LogError, PositionExpired, Transient
+from streams.kafka.callbacks import Callbacks
 from streams.kafka.clients import Clients
 from streams.kafka.groups import committed
 from streams.kafka.inbox import Inbox
@@ -62,7 +62,7 @@ class KafkaConsumer(Consumer):
         self._coming: set[int] = set()  # the group gave us these; we do not read them yet
         self._committed: dict[TopicPartition, int] = {}  # as of the last commit that was given
         self._inbox = Inbox()
-        self._raised: BaseException | None = None
+        self._callbacks = Callbacks()
         self._broken: dict[TopicPartition, LogError] = {}
         self._member: str | None = None
         self._away = False
@@ -71,9 +71,8 @@ class KafkaConsumer(Consumer):
         transactor = Transactor(terms.clients, terms.topics, terms.transactional_id, self._membership)
         self._transactor = transactor
         self._pipeline = Pipeline(transactor, interval=terms.interval, patience=COMMIT_SECONDS, together=True)
-        self._client.subscribe(
-            [self._topics[0]], on_assign=self._called(self._given), on_revoke=self._called(self._taken), on_lost=self._called(self._lost)
-        )
+        wrap = self._callbacks.wrap
+        self._client.subscribe([self._topics[0]], on_assign=wrap(self._given), on_revoke=wrap(self._taken), on_lost=wrap(self._lost))
 
     # Reading
 
@@ -94,12 +93,14 @@ class KafkaConsumer(Consumer):
 
     def _receive(self, limit: int, timeout: float) -> None:
         """Takes in what the client has, and has it call us for what it needs to."""
-        with self._clients.border(f"reading {self._topics[0]} for group {self._group}"), self._membership.inside:
-            messages = take(self._client, self._inbox.room(limit), timeout)
-        self._raise_what_was_raised()
-        self._membership.renew_if_wanted()
-        for at, error in self._inbox.put(messages):
-            self._note_error(at, error)
+        with self._clients.border(f"reading {self._topics[0]} for group {self._group}"):
+            with self._membership.inside:
+                messages = take(self._client, self._inbox.room(limit), timeout)
+            # First what was taken, because the client does not hand it out again, whatever is raised.
+            for at, error in self._inbox.put(messages):
+                self._note_error(at, error)
+            self._membership.renew_if_wanted()
+            self._callbacks.check()
 
     def _note_error(self, at: TopicPartition, error: KafkaError) -> None:
         """Remembers what is to be raised once the records that came before it are handed out."""
@@ -171,24 +172,6 @@ class KafkaConsumer(Consumer):
 
     # Partitions come and go. The client calls `_given`, `_taken` and `_lost` from within its poll and close.
 
-    def _called(self, step: Callable[[list[At]], None]) -> Callable[[Client, list[At]], None]:
-        """A step for the client to call. What it raises is raised when the client is done: it mangles exceptions that pass through it."""
-
-        def called(_client: Client, partitions: list[At]) -> None:
-            try:
-                step(partitions)
-            except BaseException as error:  # noqa: BLE001 - raised again by _raise_what_was_raised
-                self._raised = self._raised or error
-
-        return called
-
-    def _raise_what_was_raised(self) -> None:
-        raised, self._raised = self._raised, None
-        if isinstance(raised, KafkaException):
-            raise self._clients.error(raised, f"taking over or giving up partitions of group {self._group}")
-        if raised is not None:
-            raise raised
-
     def _given(self, partitions: list[At]) -> None:
         """Takes note, and leaves the work to `_take_over`, which may fail and be tried again."""
         self._client.incremental_assign([])
@@ -212,7 +195,9 @@ class KafkaConsumer(Consumer):
             found = committed(self._client, ats, CALL_SECONDS)
         for at in ats:
             if (at.topic, at.partition) not in found:
-                raise Fatal(f"group {self._group} has no position in {at.topic}[{at.partition}]: somebody deleted it while we joined")
+                raise Fatal(
+                    f"group {self._group} has no position in {at.topic}[{at.partition}]: the topic got more, or somebody deleted it"
+                )
         return found
 
     def _stand(self, standings: Mapping[TopicPartition, Standing]) -> None:
@@ -307,7 +292,7 @@ class KafkaConsumer(Consumer):
         try:
             with self._clients.border(f"leaving group {self._group}"):
                 self._client.close()
-            self._raise_what_was_raised()
+                self._callbacks.check()
         finally:
             self._pipeline.close(CALL_SECONDS)
             self._closed()

@@ -1,7 +1,7 @@
 """The event log on Apache Kafka."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Lock
 
 from confluent_kafka import TopicPartition as At
@@ -113,9 +113,10 @@ class KafkaLog(Log):
 
     def append(self, drafts: Sequence[Draft]) -> list[Appended]:
         """See `Log.append`, and `Appends.append` for its time limit."""
+        log = self.id  # Before, because afterwards nothing may fail any more.
         written = self._appends.append(drafts)
         return [
-            Appended(Position(self.id, draft.topic, partition, offset), None)
+            Appended(Position(log, draft.topic, partition, offset), None)
             for draft, (partition, offset) in zip(drafts, written, strict=True)
         ]
 
@@ -130,13 +131,8 @@ class KafkaLog(Log):
         with self._lock:
             ordinal = next(number for number in range(len(self._members) + 1) if (group, number) not in self._members)
             self._members.add((group, ordinal))
-        terms = Terms(
-            self._clients,
-            self._topics,
-            f"{self._worker}-{group}-{ordinal}",
-            self._interval,
-            lambda: self._members.discard((group, ordinal)),
-        )
+        closed = partial(self._members.discard, (group, ordinal))
+        terms = Terms(self._clients, self._topics, f"{self._worker}-{group}-{ordinal}", self._interval, closed)
         return KafkaConsumer(terms, group, topics, on_assigned, on_revoked)
 
     def ensure_group(self, group: str, topics: Sequence[str]) -> None:

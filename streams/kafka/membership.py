@@ -35,9 +35,12 @@ class Membership:
         The id is read before and after: one that changed in between leaves metadata that may be of neither, and metadata without
         a member id would be taken by Kafka from anybody.
         """
-        before = self._consumer.memberid() or None
-        metadata = self._consumer.consumer_group_metadata()
-        after = self._consumer.memberid() or None
+        try:
+            before = self._consumer.memberid() or None
+            metadata = self._consumer.consumer_group_metadata()
+            after = self._consumer.memberid() or None
+        except RuntimeError:  # "not available", while the client is leaving
+            before, metadata, after = None, None, None
         self._known = (after, metadata) if before == after else (None, None)
         self._wanted = False
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from streams.record import CARRIED, Draft, Headers, Record
 
@@ -68,8 +68,12 @@ def _headers(headers: list[tuple[str, bytes | None]]) -> tuple[bool, bytes | Non
 def take(consumer: Consumer, limit: int, timeout: float) -> list[Message]:
     """Up to `limit` messages, as soon as there is one: `consume` alone would wait for all of them until its time is up."""
     messages = consumer.consume(limit, 0)
-    if not messages and timeout > 0:
-        first = consumer.poll(timeout)
-        if first is not None:
-            return [first, *consumer.consume(limit - 1, 0)] if limit > 1 else [first]
-    return messages
+    if messages or timeout <= 0:
+        return messages
+    first = consumer.poll(timeout)
+    if first is None:
+        return []
+    try:
+        return [first, *consumer.consume(limit - 1, 0)] if limit > 1 else [first]
+    except KafkaException:
+        return [first]  # It is ours already. What is wrong, the next call will say again.
