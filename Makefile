@@ -26,7 +26,7 @@ bench: $(STAMP)  ## figures beside their peers; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
 chaos: $(STAMP)  ## the long form of the kill -9 tests
-	$(BIN)/python -m pytest -m soak tests/chaos
+	$(BIN)/python -m pytest -m soak tests/chaos tests/onkafka
 
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
