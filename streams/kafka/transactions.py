@@ -114,6 +114,7 @@ class Transactor:
 
         Raises Fenced, TooLarge, Fatal and Transient, with nothing stored; Unsure where nobody can know.
         """
+        self._check(steps)
         alone = False
         self._stopped = stopped
         while True:
@@ -135,7 +136,6 @@ class Transactor:
     def _once(self, steps: Sequence[Step], deadline: float, *, alone: bool) -> None:
         """One transaction. alone: every record in a batch of its own, because topics limit the batch, and only a batch of one
         tells whether the record itself is too large."""
-        self._check(steps)
         producer = self.ready(deadline)
         self._undelivered.clear()
         self._committing = False
