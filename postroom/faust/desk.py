@@ -6,6 +6,7 @@ is away, a handler that pauses, and a mail that kills the process are dealt with
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,6 +35,7 @@ log = logging.getLogger("postroom.handlers")
 
 QUEUED = 1000
 """Deliveries in hand beyond the concurrency: those behind an earlier one of the same sender and recipient."""
+_LOOK = 0.02
 _REBALANCE = 0.1
 """Seconds until we look again whether a partition, of which the group just said that it is not ours, is given up."""
 
@@ -84,6 +86,7 @@ class Desk:
         self._holding = Holding(parts.handler.name, parts.breaker)
         self.commits = Commits(parts.write, parts.progress, parts.notes, self.stir)
         self._in_hand: set[tuple[TopicPartition, int]] = set()
+        self._telling: set[asyncio.Task[None]] = set()
         self._lanes: dict[object, deque[Delivery]] = {}
         self._arriving = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -105,12 +108,12 @@ class Desk:
         self._changed.set()
 
     async def close(self, patience: float) -> None:
-        """Begins nothing more, and returns when nothing is under way, or after so many seconds."""
+        """Begins nothing more, and returns when nothing is under way but what waits itself, or after so many seconds."""
         self._closing.set()
         self.stir()
-        if self.holding is None:
-            async with self.paused(patience):
-                pass
+        until = time.monotonic() + patience
+        while self.busy and not self._parts.teller.away and time.monotonic() < until:
+            await asyncio.sleep(_LOOK)
 
     @asynccontextmanager
     async def paused(self, patience: float) -> AsyncIterator[None]:
@@ -126,18 +129,17 @@ class Desk:
     # -- who comes when ---------------------------------------------------------------------------------------------------------------
 
     async def deliver(self, record: Record) -> None:
-        """See `postroom.faust.app.Hand`. Returns when it is done, or when it is behind another that somebody works on."""
+        """See `postroom.faust.app.Hand`. Returns when the handler has said its word, and likewise on those that came behind it meanwhile;
+        or at once, when it is behind another that somebody works on."""
         async with self._arriving:  # in the order in which they came
             lane = await self._lane(record)
         while lane:
             try:
                 await self._work(lane[0])
             finally:
-                self._in_hand.discard((lane[0].record.at, lane[0].record.offset))
                 if len(lane) == 1:
                     del self._lanes[lane[0].lane]
                 lane.popleft()
-                self.stir()
 
     async def _lane(self, record: Record) -> "deque[Delivery] | None":
         """Takes a record in hand: its lane where it is the first of it, None where somebody works on that, or where it is not to be done:
@@ -176,17 +178,46 @@ class Desk:
     # -- one delivery -----------------------------------------------------------------------------------------------------------------
 
     async def _work(self, delivery: Delivery) -> None:
-        """Until it is done, or not to be done by us any more."""
-        gate = self._gate
+        """Until the handler has said its word, or the delivery is not ours any more. The word is told behind our back, so that the next
+        delivery need not wait until it is durable; nobody is alone before it is."""
         try:
             while self._goes_on(delivery):
                 alone = self._must_be_alone(delivery)
-                async with gate.alone() if alone else gate.together():
-                    # What we waited behind may have changed what there is to do.
-                    if self._goes_on(delivery) and alone == self._must_be_alone(delivery) and await self._is_done(delivery):
+                async with AsyncExitStack() as place:
+                    await place.enter_async_context(self._gate.alone() if alone else self._gate.together())
+                    if not self._goes_on(delivery) or alone != self._must_be_alone(delivery):
+                        continue  # what we waited behind has changed what there is to do
+                    if (word := await self._judged(delivery)) is not None:
+                        task = asyncio.create_task(self._tell(delivery, word, place.pop_all()))
+                        self._telling.add(task)
+                        task.add_done_callback(self._telling.discard)
                         return
         except (Newer, LogError) as error:
             self.end(error)
+        self._drop(delivery)
+
+    async def _tell(self, delivery: Delivery, word: Word | Failure, place: AsyncExitStack) -> None:
+        """Makes the word durable; with that the delivery is done."""
+        parts, record = self._parts, delivery.record
+        async with place:
+            try:
+                told = telling(word, record, parts.log_id, parts.clock())
+                await parts.teller.tell(said_draft(parts.topics, parts.handler.name, record, delivery.facts, told))
+                parts.progress.done(record.at, record.offset)
+                self.done += 1
+                if parts.notes.must_be_alone(record):
+                    await self.commits.move()
+                elif parts.notes.is_wary(record.at):
+                    self.commits.hasten()
+            except LogError as error:
+                self.end(error)
+            finally:
+                self._drop(delivery)
+
+    def _drop(self, delivery: Delivery) -> None:
+        """Not in hand any more."""
+        self._in_hand.discard((delivery.record.at, delivery.record.offset))
+        self.stir()
 
     def _goes_on(self, delivery: Delivery) -> bool:
         return not self._over and self._parts.progress.is_pending(delivery.record.at, delivery.record.offset)
@@ -194,26 +225,13 @@ class Desk:
     def _must_be_alone(self, delivery: Delivery) -> bool:
         return self._holding.part is not None or self._parts.notes.must_be_alone(delivery.record)
 
-    async def _is_done(self, delivery: Delivery) -> bool:
-        """Works on it. False when it has to wait. Raises Newer, LogError."""
-        parts, record = self._parts, delivery.record
-        word: Word | Failure | None
-        if parts.notes.condemned(record):
-            log.error("handler %s: %s %d@%d killed its worker and is set aside", parts.handler.name, *record.at, record.offset)
-            word = Failure("crashed")
-        else:
-            word = await self._word(delivery)
-        if word is None:
-            return False
-        told = telling(word, record, parts.log_id, parts.clock())
-        await parts.teller.tell(said_draft(parts.topics, parts.handler.name, record, delivery.facts, told))
-        parts.progress.done(record.at, record.offset)
-        self.done += 1
-        if parts.notes.must_be_alone(record):
-            await self.commits.move()
-        elif parts.notes.is_wary(record.at):
-            self.commits.hasten()
-        return True
+    async def _judged(self, delivery: Delivery) -> Word | Failure | None:
+        """The word on a delivery; None when it has to wait. Raises Newer, LogError."""
+        record = delivery.record
+        if not self._parts.notes.condemned(record):
+            return await self._word(delivery)
+        log.error("handler %s: %s %d@%d killed its worker and is set aside", self._parts.handler.name, *record.at, record.offset)
+        return Failure("crashed")
 
     async def _word(self, delivery: Delivery) -> Word | Failure | None:
         """What the handler says; None when it has to wait. While the handler waits for a part, this is the one delivery that is tried,

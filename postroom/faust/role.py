@@ -134,7 +134,9 @@ class _Life:
                     await asyncio.wait_for(stop.wait(), _LOOK)
             if self._app.crashed is None:
                 await self.desk.close(self._setting.limit + STOP)
-                await self.desk.commits.take_back()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GIVE_UP):
+                        await self.desk.commits.take_back()
         finally:
             committing.cancel()
             crashed = self._app.crashed

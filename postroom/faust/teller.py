@@ -21,6 +21,8 @@ class Teller:
     or archive are away."""
 
     def __init__(self, event_log: Log, archive: Archive, inline_limit: int, backoff: float = 0.5) -> None:
+        self.away = False
+        """Whether words wait, because the log is away."""
         self._log = event_log
         self._archive = archive
         self._inline_limit = inline_limit
@@ -62,7 +64,9 @@ class Teller:
         while True:
             try:
                 await asyncio.to_thread(self._log.append, drafts)
+                self.away = False
             except Transient as error:
+                self.away = True
                 log.warning("handlers' words wait, because the log is away: %s", error)
                 await asyncio.sleep(self._backoff)
             except TooLarge as error:

@@ -77,6 +77,8 @@ class Office:
         self.progress.fetched(AT, [record.offset for record in records], records[-1].offset + 1)
         async with asyncio.timeout(30):
             await asyncio.gather(*(self.desk.deliver(record) for record in records))
+            async with self.desk.paused(20):  # what was said has been told
+                pass
 
     def words(self) -> list[str]:
         """What was told, in order."""
