@@ -1,5 +1,6 @@
 """Deliveries a second of a coroutine handler that waits 50 ms, at concurrency 1, 32 and 256, on the transactional runner and on Faust;
-beside the bound, concurrency through 50 ms. And of one that does not wait, which shows what a delivery costs by itself.
+beside the bound, concurrency through 50 ms. Of one that does not wait, which shows what a delivery costs by itself. And how long a
+hundred mails take when one before them waits for 10 s: the runner writes a batch when all of it is done.
 
     python -m benchmarks.waiting [--seconds 5]
 
@@ -50,6 +51,9 @@ async def waits(mail):
 
 async def at_once(mail):
     pass
+
+async def one_hangs(mail):
+    await asyncio.sleep(10 if mail.recipient.startswith("box16@") else 0)
 """
 
 
@@ -72,14 +76,26 @@ def main(seconds: float = SECONDS, concurrencies: Sequence[int] = CONCURRENCIES)
                     number += 1
                     figure = measured(cluster.bootstrap, number, function, runtime, concurrency, seconds)
                     bound = f"{figure.rate * WAIT / concurrency:.2f} of the bound, " if function == "waits" else ""
-                    what = f"{runtime}, a handler that {function.replace('_', ' ')}, concurrency {concurrency}"
+                    what = f"{runtime}, the handler {'waits' if function == 'waits' else 'does not wait'}, concurrency {concurrency}"
                     say(what, figure.rate, "mails/s", f"{bound}{figure.cpu * 1e6:.0f} µs of CPU a mail")
+        for runtime in ("runner", "faust"):
+            number += 1
+            with _installation(cluster.bootstrap, number, "one_hangs", runtime, 32) as (site, _):
+                say(f"{runtime}, a hundred mails behind one that waits 10 s", _timed(site, 101, but=1), "s")
 
 
 def measured(bootstrap: str, number: int, function: str, runtime: str, concurrency: int, seconds: float) -> Figure:
     """One figure, on topics of its own."""
     bound = concurrency / WAIT if function == "waits" else _MOST
     count = max(20, round(min(bound, _MOST) * seconds))
+    with _installation(bootstrap, number, function, runtime, concurrency) as (site, pid):
+        cpu = _cpu(pid)
+        return Figure(count / _timed(site, count), (_cpu(pid) - cpu) / count)
+
+
+@contextmanager
+def _installation(bootstrap: str, number: int, function: str, runtime: str, concurrency: int) -> Iterator[tuple[Site, int]]:
+    """A site with a worker that has joined, and its process id."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         base = Path(folder)
         settings = _SETTINGS.format(bootstrap=bootstrap, number=number, function=function, runtime=runtime, concurrency=concurrency)
@@ -93,12 +109,17 @@ def measured(bootstrap: str, number: int, function: str, runtime: str, concurren
             with _worker(base, roles) as pid:
                 _deliver(site, 0, 16)  # it has joined, and every partition has been taken over
                 _wait_for(site, 16)
-                cpu, started = _cpu(pid), time.perf_counter()
-                _deliver(site, 16, count)
-                _wait_for(site, 16 + count)
-                return Figure(count / (time.perf_counter() - started), (_cpu(pid) - cpu) / count)
+                yield site, pid
         finally:
             site.close()
+
+
+def _timed(site: Site, count: int, but: int = 0) -> float:
+    """Seconds from the append of so many deliveries until they have their outcomes, but for so many of them."""
+    started = time.perf_counter()
+    _deliver(site, 16, count)
+    _wait_for(site, 16 + count - but)
+    return time.perf_counter() - started
 
 
 def _deliver(site: Site, first: int, count: int) -> None:
