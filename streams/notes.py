@@ -8,10 +8,9 @@ Beside a group's position stands what a worker has in hand behind it, so that it
     2@57    the same, alone again
 
 After a death a worker begins with a small portion, and takes twice as much as long as all goes well. After a death on a large portion
-it takes small ones as far as that reached; after one on a small portion, or where there is little to do, it goes record by record. A
-record that ran alone at two deaths killed its worker, and is not run again. That takes three deaths, four where there is much to do, and
-five where many records stand before it. It would take fewer if one death alone were enough, but then a worker that somebody kills from
-outside every few seconds leaves innocent records set aside.
+it takes small ones as far as that reached; after one on a small portion, it goes record by record. A record that ran alone at two
+deaths killed its worker, and is not run again. That takes four deaths, or five where many records stand before it. It would take fewer
+if one death alone were enough, but then a worker that somebody kills from outside every few seconds leaves innocent records set aside.
 
 The commit of one batch writes the note of the next, so that notes cost no writes of their own but one when a partition is taken
 over, and one when it is given up in good order, which takes the note back.
@@ -27,8 +26,6 @@ from streams.record import Record, TopicPartition
 
 FIRST = 4
 """Offsets of a partition that may be in hand after a death."""
-FEW = 8
-"""So many, of all partitions together, go record by record at once."""
 SMALL = 16
 """So many go record by record when a worker died on them."""
 LARGE = 512
@@ -95,13 +92,9 @@ class _Partition:
         if record.offset < self.start + self.portion:
             return not self.alone
         if self.alone:  # all of the portion are done, else one of them would have been asked for
-            self.alone, self.portion, self.start = False, 2 * FIRST, record.offset
+            self.alone, self.portion, self.start = False, FIRST, record.offset
             return True
         return False
-
-    def goes_alone(self) -> None:
-        """There is little to do: no portion, if none has gone well yet."""
-        self.alone = self.alone or self.portion == FIRST
 
     def grow(self) -> None:
         """The portion is done."""
@@ -161,8 +154,6 @@ class Tries:
         now: list[Record] = []
         rest: list[Record] = []
         full: set[TopicPartition] = set()
-        for at in {record.at for record in records} & self._wary.keys() if len(records) <= FEW else ():
-            self._wary[at].goes_alone()
         for record in records:
             state = self._wary.get(record.at)
             if state is None or (record.at not in full and state.takes(record)):
