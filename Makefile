@@ -25,8 +25,19 @@ format: $(STAMP)
 bench: $(STAMP)  ## figures beside their peers; see benchmarks/README.md
 	$(BIN)/python -m benchmarks
 
+bench-kafka: $(STAMP) peers  ## the chain on Kafka at full length, beside its bounds, Quix Streams and Faust
+	$(BIN)/python -m benchmarks.kafka_chain --mails 200000
+
+peers: $(PEERS)/.installed  ## Quix Streams in an environment of its own, with our packages behind its own
+
+$(PEERS)/.installed: benchmarks/requirements-peers.txt $(STAMP)
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements-peers.txt
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > $$($(PEERS)/bin/python -c 'import site; print(site.getsitepackages()[0])')/behind.pth
+	@touch $@
+
 chaos: $(STAMP)  ## the long form of the kill -9 tests
-	$(BIN)/python -m pytest -m soak tests/chaos tests/onkafka
+	$(BIN)/python -m pytest -m soak tests/chaos tests/onkafka tests/replay
 
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \

@@ -3,6 +3,8 @@
 Any other exception is about one record: it ends as that record's failure, and the partition goes on.
 """
 
+from typing import Self
+
 
 class Hold(Exception):
     """A whole part is away (archive, database, all of DNS, the relay). The role pauses its partitions, keeps its membership,
@@ -14,6 +16,9 @@ class Hold(Exception):
         self.part = part
         self.why = why
         self.probe_after = probe_after
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str, float]]:
+        return type(self), (self.part, self.why, self.probe_after)
 
 
 class Newer(Exception):

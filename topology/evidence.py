@@ -6,7 +6,7 @@ have no key material, so a key that has been withdrawn or added since must not c
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 from topology.answers import Answer
@@ -38,8 +38,7 @@ def evidence_of(facts: Facts) -> dict[str, Any] | None:
         return facts.replay.evidence if facts.replay else None
     if told.sender is None:
         return None
-    everything = asdict(told)
-    return {name: everything[name] for name in _MEMBERS if everything[name]} | {"account_active": told.account_active}
+    return {name: value for name in _MEMBERS if (value := getattr(told, name))} | {"account_active": told.account_active}
 
 
 @dataclass(frozen=True, slots=True)

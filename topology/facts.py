@@ -189,7 +189,8 @@ class Replay:
 class Facts:
     """All that is known of a mail so far. raw: where the mail itself stands (set by the first stage). written: the JSON document of
     this value where it is known already; a further member is appended to it, so each is encoded once however often the facts are
-    written, and what a newer version put there is kept."""
+    written, and what a newer version put there is kept. grown: what these facts were made from, and with which members, until they are
+    written for the first time: a preview never writes any."""
 
     envelope: Envelope
     raw: Position | None = None
@@ -201,6 +202,7 @@ class Facts:
     repeated: Repeated | None = None
     replay: Replay | None = None
     written: bytes | None = field(default=None, compare=False, repr=False)
+    grown: tuple[Self, dict[str, Any]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def generation(self) -> int:
@@ -212,7 +214,8 @@ class Facts:
         made: Self = object.__new__(type(self))
         for name in _FIELDS:
             object.__setattr__(made, name, members[name] if name in members else getattr(self, name))
-        object.__setattr__(made, "written", self._written_with(members))
+        object.__setattr__(made, "written", None)
+        object.__setattr__(made, "grown", (self, members))
         return made
 
     def _written_with(self, members: dict[str, Any]) -> bytes:
@@ -236,17 +239,28 @@ class Facts:
     def encode(self) -> bytes:
         """The JSON document as it is stored."""
         if self.written is None:
-            document = {"version": VERSION} | {
-                name: orjson.Fragment(_json(value)) for name in _FIELDS if (value := getattr(self, name)) is not None
-            }
-            object.__setattr__(self, "written", orjson.dumps(document))
+            if self.grown:
+                before, members = self.grown
+                written = before._written_with(members)
+            else:
+                written = orjson.dumps(
+                    {"version": VERSION}
+                    | {name: orjson.Fragment(_json(value)) for name in _FIELDS if (value := getattr(self, name)) is not None}
+                )
+            object.__setattr__(self, "written", written)
+            object.__setattr__(self, "grown", None)
         assert self.written is not None
         return self.written
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Facts of any version up to ours. Raises Newer for a newer major version, ValueError for what is no facts document."""
-        document = orjson.loads(data)
+        return cls.of(orjson.loads(data), data)
+
+    @classmethod
+    def of(cls, document: Any, data: bytes) -> Self:
+        """The facts of a document that has been parsed already; its parts become part of them. data: the document itself. Raises as
+        `decode` does."""
         if not isinstance(document, dict) or not isinstance(document.get("envelope"), dict):
             raise ValueError("not a facts document: no member 'envelope'")
         version = document.get("version")

@@ -1,22 +1,23 @@
 """`replay`: recorded mails are judged again in a preview, or processed again in a new generation."""
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from postroom.crew import Tick
 from postroom.reading.options import selecting
 from postroom.reading.out import Out
 from postroom.reading.selectors import Selectors
 from postroom.replay.apply import Apply, Brought, Pace, brought_in
 from postroom.replay.bar import bar
-from postroom.replay.entry import Plan, Stage, first
+from postroom.replay.entry import Stage
 from postroom.replay.marker import Busy, Marker, NoReplay, finish, refuse_if_busy, who
-from postroom.replay.preview import Judge
 from postroom.replay.report import brought_document, preview_document, show_brought, show_preview
 from postroom.replay.selection import Selection
-from postroom.replay.steps import source, steps
+from postroom.replay.trial import Trial, preview
 from postroom.site import Site, from_context, now_ms
 from topology.facts import rfc3339
 
@@ -64,19 +65,21 @@ def replay(
             _wrong("--apply: say which mails, with at least one selector (--since 1970-01-01 for all)")
         _apply(site, Marker(rfc3339(now_ms()), who(), why, selectors, start, as_of, redo, replies, limit), Pace(rate), as_json=as_json)
     else:
-        _preview(site, Site.at(settings) if settings else site, selectors, Plan(start, (), as_of == "now"), limit, as_json=as_json)
+        selectors.filter(now_ms())  # said here if it is wrong, and not by each process
+        _preview(site, Trial(settings, selectors, now_ms(), start, as_of == "now"), limit, as_json=as_json)
 
 
-def _preview(site: Site, judge: Site, selectors: Selectors, plan: Plan, limit: int | None, *, as_json: bool) -> NoReturn:
-    wanted = selectors.filter(now_ms())
-    judge.read_parts()
-    chosen = Selection(site.log, site.topics, wanted, every=True)
-    by_them = Judge(steps(site, judge), judge.reader, source(site), Plan(plan.start, frozenset(judge.handler_names), plan.now))
-    with bar("preview", chosen.count if limit is None else min(limit, chosen.count)) as tick:
-        found = by_them.preview(first(chosen.mails(), limit), tick)
+def _preview(site: Site, trial: Trial, limit: int | None, *, as_json: bool) -> NoReturn:
+    with ExitStack() as open_bar:
+
+        def counted(mails: int, deliveries: int) -> Tick:
+            print(f"postroom: {mails:,} mails with {deliveries:,} deliveries are selected", file=sys.stderr, flush=True)
+            return open_bar.enter_context(bar("preview", mails))
+
+        found, deliveries = preview(site, trial, limit, counted)
     out = Out()
     if as_json:
-        out.json(preview_document(found, chosen.deliveries))
+        out.json(preview_document(found, deliveries))
     else:
         show_preview(found, out)
     out.flush()
@@ -96,7 +99,12 @@ def _apply(site: Site, marker: Marker, pace: Pace, *, as_json: bool) -> None:
         generation = marker.append(site.log, site.topics)
     except Busy as error:
         _stop(str(error), 75)
-    print(f"postroom: replay {generation}; should it be interrupted: postroom replay --resume {generation}", file=sys.stderr, flush=True)
+    how_many = chosen.count if marker.limit is None else min(chosen.count, marker.limit)
+    print(
+        f"postroom: replay {generation} of {how_many:,} mails; should it be interrupted: postroom replay --resume {generation}",
+        file=sys.stderr,
+        flush=True,
+    )
     _bring(Apply(site, marker, generation), chosen, frozenset(), pace, as_json=as_json)
 
 

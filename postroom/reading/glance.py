@@ -53,6 +53,11 @@ def document(data: bytes) -> dict[str, Any]:
     return parsed
 
 
+def facts(parsed: dict[str, Any], data: bytes) -> Facts:
+    """The facts of a document that `document` gave of these bytes. Raises as `Facts.decode`."""
+    return Facts.of(parsed, data) if data.startswith(_OURS) else Facts.decode(data)
+
+
 def raw_position(data: bytes) -> Position | None:
     """Where the mail itself stands; None where the facts do not say."""
     if found := RAW.search(data):

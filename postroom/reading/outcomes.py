@@ -54,6 +54,9 @@ class Generations:
     def __init__(self) -> None:
         self._by_mail: dict[str, list[_Later]] = {}
 
+    def __len__(self) -> int:
+        return len(self._by_mail)
+
     def learn(self, data: bytes) -> None:
         """Takes in the facts of an outcome."""
         if glance.generation(data):
@@ -118,7 +121,7 @@ def select(records: Iterable[Record], wanted: Filter, replies: Replies, generati
         if record.header("ce_type") != glance.OUTCOME or not wanted.may_want(record.value):
             continue
         document = glance.document(record.value)
-        if generations is not None and generations.superseded(document):
+        if generations and generations.superseded(document):
             continue
         found = Found(record, document, outcome_row(document, replies.state(document)))
         if wanted.wants(found):

@@ -35,11 +35,17 @@ class SelectorError(ValueError):
 
 class Filter:
     """Flags made ready. needles: what must stand in the bytes of the facts, any of each group, so that most of what is not wanted
-    need not be parsed. tests: what then decides."""
+    need not be parsed. tests: what then decides. knows_replies: whether one of them looks at what became of our replies."""
 
-    def __init__(self, needles: Sequence[tuple[bytes, ...]], tests: Sequence[Test]) -> None:
+    def __init__(self, needles: Sequence[tuple[bytes, ...]], tests: Sequence[Test], *, knows_replies: bool) -> None:
         self._needles = needles
         self._tests = tests
+        self.knows_replies = knows_replies
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether nothing was asked for."""
+        return not self._tests
 
     def may_want(self, data: bytes) -> bool:
         """Whether a facts document, as bytes, may be wanted; False is certain."""
@@ -120,7 +126,7 @@ class Selectors:
         ]
         if ids:
             tests.append(lambda found: any((found.row[name] or "").startswith(id_) for name in ("mail_id", "delivery_id") for id_ in ids))
-        return Filter([group for group in needles if group], tests)
+        return Filter([group for group in needles if group], tests, knows_replies=self.where is not None)
 
     def _senders(self) -> Iterable[Test]:
         if self.sender:

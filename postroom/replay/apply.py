@@ -42,7 +42,7 @@ class Pace:
     def __init__(
         self, rate: float | None, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
     ) -> None:
-        self.batch = None if rate is None else max(1, round(rate))
+        self.batch = None if rate is None else max(1, round(rate / 10))
         self._rate, self._clock, self._sleep = rate, clock, sleep
         self._begun, self._done = clock(), 0
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from postroom.replay.entry import STAGES, Plan, batches
 from postroom.replay.selection import Chosen
@@ -49,33 +49,55 @@ class Change(NamedTuple):
         return (before.status, before.reason) != (after.status, after.reason)
 
 
+class Example(NamedTuple):
+    """A mail that shows a change. decided_at: when what became of it before was decided."""
+
+    decided_at: str
+    mail_id: str
+
+
 @dataclass
 class Preview:
     """What a preview found. mails: how many were run; gone: how many could not be, because the log or the archive no longer has
-    them; changes: how many deliveries had each; examples: the ids of the first mails of each."""
+    them; changes: how many deliveries had each; examples: the oldest of each."""
 
     mails: int = 0
     gone: int = 0
     changes: Counter[Change] = field(default_factory=Counter)
-    examples: dict[Change, list[str]] = field(default_factory=dict)
+    examples: dict[Change, list[Example]] = field(default_factory=dict)
 
     @property
     def differences(self) -> int:
         """How many deliveries would not be as they were."""
         return sum(count for change, count in self.changes.items() if change.differs)
 
-    def note(self, change: Change, mail_id: str) -> None:
+    def note(self, change: Change, example: Example) -> None:
         """Counts one delivery."""
         self.changes[change] += 1
         examples = self.examples.setdefault(change, [])
-        if len(examples) < EXAMPLES and mail_id not in examples:
-            examples.append(mail_id)
+        if len(examples) < EXAMPLES or example < examples[-1]:
+            self.examples[change] = _oldest([*examples, example])
+
+    def __iadd__(self, other: "Preview") -> Self:
+        """Takes in what was found of other mails."""
+        self.mails += other.mails
+        self.gone += other.gone
+        self.changes += other.changes
+        for change, examples in other.examples.items():
+            self.examples[change] = _oldest([*self.examples.get(change, []), *examples])
+        return self
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The table, differences first, and of these the most frequent first."""
         for change, count in sorted(self.changes.items(), key=lambda item: (not item[0].differs, -item[1], str(item[0]))):
             before, after = change.before._asdict(), change.after._asdict()
-            yield {"differs": change.differs, "count": count, "before": before, "after": after, "examples": self.examples[change]}
+            examples = [example.mail_id for example in self.examples[change]]
+            yield {"differs": change.differs, "count": count, "before": before, "after": after, "examples": examples}
+
+
+def _oldest(examples: Sequence[Example]) -> list[Example]:
+    """Some of them, each mail once."""
+    return list({example.mail_id: example for example in sorted(examples, reverse=True)}.values())[: -EXAMPLES - 1 : -1]
 
 
 class Judge:
@@ -96,8 +118,8 @@ class Judge:
                     found.gone += 1
                     continue
                 found.mails += 1
-                for change in _changes(mail, after):
-                    found.note(change, mail.latest.envelope.mail_id)
+                for example, change in _changes(mail, after):
+                    found.note(change, example)
             tick(len(batch))
         return found
 
@@ -146,7 +168,7 @@ def _decided(step: Step, items: Sequence[Item]) -> list[Decision]:
         return [whole(facts, "failed", "stage-error", stage=step.name, at=facts.envelope.received_at, detail=detail)]
 
 
-def _changes(mail: Chosen, after: Sequence[Facts]) -> Iterator[Change]:
+def _changes(mail: Chosen, after: Sequence[Facts]) -> Iterator[tuple[Example, Change]]:
     """What changes for each of the mail's deliveries. Where it ended whole, before or after, that stands for each of them."""
     ends = [(_recipient(facts), _word(facts)) for facts in after]
     for row, facts in zip(mail.rows, mail.facts, strict=True):
@@ -154,7 +176,7 @@ def _changes(mail: Chosen, after: Sequence[Facts]) -> Iterator[Change]:
         by_handler = facts.outcome is not None and facts.outcome.stage.startswith("handler:")
         for recipient, word in ends:
             if row["recipient"] is None or recipient in (None, row["recipient"]):
-                yield Change(before, by_handler, word)
+                yield Example(str(row["decided_at"]), facts.envelope.mail_id), Change(before, by_handler, word)
 
 
 def _recipient(facts: Facts) -> str | None:

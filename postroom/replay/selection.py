@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import pairwise
 from operator import attrgetter
 
 from postroom.reading import glance
@@ -49,15 +48,40 @@ def place_of(raw: Position) -> int:
     return raw.partition << 48 | raw.offset
 
 
+class Tally:
+    """How many selected outcomes each mail has; two bytes for each mail of the log, however many are selected."""
+
+    _BITS = 12
+
+    def __init__(self) -> None:
+        self._counts: dict[int, array[int]] = {}
+
+    def add(self, raw: Position) -> bool:
+        """One more of that mail. Whether it is the first."""
+        place = place_of(raw)
+        counts = self._counts.get(place >> self._BITS)
+        if counts is None:
+            counts = self._counts[place >> self._BITS] = array("H", bytes(2 << self._BITS))
+        at = place & (1 << self._BITS) - 1
+        counts[at] += 1
+        return counts[at] == 1
+
+    def of(self, raw: Position) -> int:
+        """How many that mail has."""
+        place = place_of(raw)
+        return self._counts[place >> self._BITS][place & (1 << self._BITS) - 1]
+
+
 class Selection:
     """The selected outcomes, in their latest generation. Reads mail.outcomes twice, and for `mails` once more.
 
     ends: the end of each partition of mail.outcomes, behind which nothing is selected; as of now when None, and then `ends` tells.
     every: also those that are handled, or whose next generation is still on its way (a preview). but: a generation that is not to be
     seen, and then what was decided behind the bounds counts too: a replay that goes on again takes up nothing that another has taken
-    up since. deliveries: how many outcomes there are; left_out: why others of the selected are not among them, counted.
+    up since. partitions: only these of mail.outcomes; a mail's outcomes all stand in one. deliveries: how many outcomes there are;
+    count: how many mails; left_out: why others of the selected are not among them, counted.
 
-    Memory: 8 bytes an outcome, about 130 a reply, and the outcomes of replays. Raises Newer, Transient.
+    Memory: see `Tally`, the outcomes of replays, and, where a selector asks for it, about 130 bytes a reply. Raises Newer, Transient.
     """
 
     def __init__(
@@ -70,6 +94,7 @@ class Selection:
         every: bool,
         redo: bool = False,
         but: int | None = None,
+        partitions: Sequence[int] | None = None,
     ) -> None:
         self._log = log
         self._topics = topics
@@ -80,45 +105,54 @@ class Selection:
         # First what is on its way, then the ends: what is no longer on its way by then has its outcome below them.
         self._on_their_way = {} if every else _on_their_way(log, topics, but)
         self.ends = tuple(_ends(log, topics) if ends is None else ends)
+        self._partitions = range(len(self.ends)) if partitions is None else partitions
         self._learn(but)
-        self.words: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        places = array("Q")
-        for found in self._eligible(count=True):
-            places.append(place_of(_raw(found)))
-            self.words[", ".join(filter(None, (found.row["status"], found.row["reason"])))] += 1
-        self.deliveries = len(places)
-        self._several = Counter(one for one, other in pairwise(sorted(places)) if one == other)
-        self.count = self.deliveries - self._several.total()
+        self.deliveries = self.count = 0
+        self._tally = Tally()
+        for raw in self._places() if every and wanted.takes_all else map(_raw, self._eligible(count=True)):
+            self.deliveries += 1
+            self.count += self._tally.add(raw)
 
     def mails(self) -> Iterator[Chosen]:
         """Each mail once, oldest outcome first; one with several selected outcomes where the last of them stands."""
-        parts: dict[int, list[Found]] = {}
+        parts: dict[Position, list[Found]] = {}
         for found in self._eligible(count=False):
-            place = place_of(_raw(found))
+            raw = _raw(found)
             together = [found]
-            if place in self._several:
-                together = parts.setdefault(place, [])
+            if (several := self._tally.of(raw)) > 1:
+                together = parts.setdefault(raw, [])
                 together.append(found)
-                if len(together) <= self._several[place]:
+                if len(together) < several:
                     continue
-                del parts[place]
-            yield Chosen(_raw(found), [one.row for one in together], [Facts.decode(one.record.value) for one in together])
+                del parts[raw]
+            yield Chosen(raw, [one.row for one in together], [glance.facts(one.document, one.record.value) for one in together])
 
     def _records(self, *, all_: bool = False) -> Iterator[Record]:
         """Those below the ends, oldest first; or all."""
-        topic, numbers = self._topics.outcomes, range(len(self.ends))
-        return merge(
-            *(self._log.read(topic, number, end=None if all_ else self.ends[number]) for number in numbers), key=attrgetter("time")
-        )
+        topic = self._topics.outcomes
+        spans = [self._log.read(topic, number, end=None if all_ else self.ends[number]) for number in self._partitions]
+        return merge(*spans, key=attrgetter("time")) if len(spans) > 1 else iter(*spans) if spans else iter(())
 
     def _learn(self, but: int | None) -> None:
         for record in self._records(all_=but is not None):
             kind = record.header("ce_type")
-            if kind == glance.REPLY:
+            if kind == glance.OUTCOME:
+                if but is None or glance.generation(record.value) != but:
+                    self._generations.learn(record.value)
+            elif kind == glance.REPLY and self._wanted.knows_replies:
                 self._replies.learn(record.value)
-            elif kind == glance.OUTCOME and (but is None or glance.generation(record.value) != but):
-                self._generations.learn(record.value)
+
+    def _places(self) -> Iterator[Position]:
+        """Where the mails of all outcomes stand, without a closer look at those that no replay has been at."""
+        for record in self._records():
+            if record.header("ce_type") == glance.OUTCOME:
+                data = record.value
+                replayed = bool(self._generations) and self._generations.superseded(glance.document(data))
+                if not replayed and (raw := glance.raw_position(data)):
+                    yield raw
+                elif not replayed:
+                    self.left_out["without_position"] += 1
 
     def _eligible(self, *, count: bool) -> Iterator[Found]:
         for found in select(self._records(), self._wanted, self._replies, self._generations):

@@ -16,7 +16,7 @@ POSTROOM = str(Path(sys.executable).with_name("postroom"))
 
 
 class Place:
-    """A settings folder. log: the log's URL. Handlers are given as TOML-able dicts; sections go before them as text."""
+    """A settings folder. log: the log's URL. Handlers are given as TOML-able dicts; sections likewise, None takes a key out."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ def words_of(mail: EmailMessage) -> str:
 
 
 def _section(head: str, values: Mapping[str, Any]) -> str:
-    return head + "\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in values.items()) + "\n"
+    return head + "\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in values.items() if value is not None) + "\n"
 
 
 def _toml(value: Any) -> str:

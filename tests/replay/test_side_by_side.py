@@ -1,0 +1,115 @@
+"""Processes side by side come to what one alone comes to, and say what kept them from it."""
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+import pytest
+
+from postroom.crew import Crew, Tick
+from postroom.reading.selectors import Selectors
+from postroom.replay.preview import EXAMPLES, Preview
+from postroom.replay.trial import Trial, preview
+from postroom.settings import SettingsError
+from postroom.site import Site, now_ms
+from streams.faults import Hold
+from tests.acceptance.conftest import MakePlace
+from tests.acceptance.place import Letters, Place
+from tests.replay.test_preview import INBOX
+
+
+@dataclass(frozen=True)
+class Squares:
+    """A worker that knows what can go wrong."""
+
+    word: str
+
+    def __call__(self, task: int, tick: Tick) -> int:
+        if task == 13:
+            raise Hold("luck", self.word, 7.0)
+        if task == 666:
+            os._exit(9)
+        if task == 42:
+            raise OddError(1, 2)
+        tick(1)
+        return task * task
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class OddError(Exception):
+    """Cannot cross over to another process."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__("odd")
+
+
+@dataclass(frozen=True)
+class Make:
+    """Makes such a worker."""
+
+    word: str
+
+    def __call__(self) -> Squares:
+        return Squares(self.word)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_tasks_are_worked_on_by_all_and_progress_is_told(count: int) -> None:
+    ticks: list[int] = []
+    with Crew[int, int](count, Make("bad")) as crew:
+        assert sorted(crew.spread(range(8), ticks.append)) == [number * number for number in range(8)]
+        assert crew.each(list(range(count))) == [number * number for number in range(count)]
+    assert sum(ticks) == 8
+
+
+@pytest.mark.parametrize(
+    ("task", "error", "word"),
+    [(13, Hold, "luck: bad"), (42, RuntimeError, "OddError: odd"), (666, RuntimeError, r"died \(exit 9\); nothing was written")],
+)
+def test_what_a_worker_raises_is_raised_where_it_is_waited_for(task: int, error: type[Exception], word: str) -> None:
+    with pytest.raises(error, match=word), Crew[int, int](2, Make("bad")) as crew:
+        list(crew.spread([1, task, 2]))
+
+
+def judged(place: Place, processes: int, **how: object) -> tuple[Preview, int, list[tuple[int, int]], int]:
+    """A preview by so many processes: what it found, how many outcomes were selected, what it said before, and the progress."""
+    counted: list[tuple[int, int]] = []
+    done: list[int] = []
+
+    def on_counted(mails: int, deliveries: int) -> Callable[[int], None]:
+        counted.append((mails, deliveries))
+        return done.append
+
+    trial = Trial(**({"judge": None, "selectors": Selectors(), "now_ms": now_ms(), "start": "bounce-filter", "as_of_now": False} | how))  # type: ignore[arg-type]
+    with closing(Site.at(place.folder / "postroom.toml")) as site:
+        found, deliveries = preview(site, trial, None, on_counted, processes)
+    return found, deliveries, counted, sum(done)
+
+
+def test_a_preview_by_several_processes_is_that_of_one(make: MakePlace, letter: Letters) -> None:
+    place = make(handlers={"inbox": INBOX}, sections={"log.topics": {"partitions": 4}})
+    place.imported(
+        [letter(f"{n}@foo.com", fields="Precedence: bulk\n" if n % 3 == 0 else "") for n in range(20)]
+        + [letter("x@foo.com, y@foo.com, 1@nowhere.example") for _ in range(5)]
+    )
+    place.drain()
+    (place.folder / "other.toml").write_text(
+        (place.folder / "postroom.toml").read_text() + "[bounce_filter]\nrules = { precedence = false }\n"
+    )
+    other = place.folder / "other.toml"
+    alone, *rest = judged(place, 1, judge=other)
+    assert (alone.mails, alone.differences) == (25, 7)
+    assert judged(place, 2, judge=other) == (alone, *rest)
+    assert rest[1:] == [[(25, rest[0])], 25]
+    assert all(0 < len(examples) <= EXAMPLES for examples in alone.examples.values())
+
+
+@pytest.mark.sqlite_only
+def test_settings_that_are_wrong_are_said_by_one(make: MakePlace) -> None:
+    place = make(handlers={"inbox": INBOX})
+    place.run("topics", "--create")
+    with pytest.raises(SettingsError, match=r"other\.toml"):
+        judged(place, 2, judge=place.folder / "other.toml")
