@@ -1,9 +1,16 @@
 """`make bench`: every figure beside its peer, in one run. See benchmarks/README.md."""
 
-from benchmarks import appends, chain, lmtp, memory
+from benchmarks import appends, chain, kafka_chain, kafka_growth, kafka_latency, lmtp, memory
+from tests.broker.jars import BrokerMissing
 
 if __name__ == "__main__":
     appends.main()
     chain.main()
     memory.main()
     lmtp.main()
+    try:
+        kafka_chain.main()
+        kafka_latency.main()
+        kafka_growth.main()
+    except BrokerMissing as missing:
+        print(f"what needs a broker is left out: {missing}")

@@ -12,9 +12,8 @@ from postroom.ingest.accept import Arrival
 from postroom.ingest.reading import Kept
 from postroom.site import Site
 
+LOG = '[log]\nurl = "sqlite:///postroom.db"\n'
 SETTINGS = """
-[log]
-url = "sqlite:///postroom.db"
 [accounts]
 file = "accounts.toml"
 [handlers.sink]
@@ -31,11 +30,11 @@ RECEIVED_MS = 1_772_445_600_000
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    """An installation in a temporary folder: 500 accounts, one Python handler that says True."""
+def site(log: str = LOG) -> Iterator[Site]:
+    """An installation in a temporary folder: 500 accounts, one Python handler that says True. log: its settings of the log."""
     with tempfile.TemporaryDirectory(prefix="bench") as folder:
         base = Path(folder)
-        (base / "postroom.toml").write_text(SETTINGS)
+        (base / "postroom.toml").write_text(log + SETTINGS)
         (base / "accounts.toml").write_text("".join(ACCOUNTS % (n, n) for n in range(SENDERS)))
         (base / "sink.py").write_text(SINK)
         opened = Site.at(base / "postroom.toml")

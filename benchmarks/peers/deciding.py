@@ -1,0 +1,25 @@
+"""The chain's decide functions, for who runs them without our runner."""
+
+import gc
+import logging
+import sys
+from pathlib import Path
+
+from postroom.roles import Roles
+from postroom.site import Site
+from streams.runner import Runner
+from topology.chain import Chain
+
+
+def told() -> tuple[Site, Chain, str]:
+    """The site and its chain, and the group to work as, from the command line. The interpreter is tuned as `postroom run` tunes it."""
+    logging.disable(logging.ERROR)
+    here = Site.at(Path(sys.argv[1]))
+    (first, *_) = Roles(here, ["chain"], drain=True).runners()
+    assert isinstance(first, Runner)
+    assert isinstance(first.stage, Chain)
+    first.stage.assigned(frozenset(range(here.settings.log.topics.partitions)))
+    sys.setswitchinterval(0.0005)
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 50)
+    return here, first.stage, sys.argv[2] if len(sys.argv) > 2 else ""
