@@ -3,28 +3,73 @@
 import logging
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
-from postroom.commands import accounts, demo, ingest, reading, replay, running, setup, topics, why
 from postroom.settings import SettingsError
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
 
 EX_TEMPFAIL = 75
 
+COMMANDS = {
+    "init": "setup",
+    "check": "setup",
+    "topology": "setup",
+    "topics": "topics",
+    "lag": "topics",
+    "accounts": "accounts",
+    "import": "ingest",
+    "pipe": "ingest",
+    "run": "running",
+    "list": "reading",
+    "show": "reading",
+    "tail": "reading",
+    "oops": "reading",
+    "failures": "reading",
+    "fsck": "reading",
+    "replay": "replay",
+    "why": "why",
+    "copy": "copy",
+    "backup": "copy",
+    "restore": "copy",
+    "export": "export",
+    "erase": "erase",
+    "trim": "erase",
+    "demo": "demo",
+}
+"""The module of `postroom.commands` that each stands in. One is loaded when it is called: a mail server's pipe starts a process a mail,
+and to load them all takes longer than to take the mail in."""
+
+
+class _Commands(TyperGroup):
+    """The commands of the table, each loaded at its first use."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        room = typer.Typer(rich_markup_mode=None)
+        import_module(f"postroom.commands.{COMMANDS[cmd_name]}").register(room)
+        return get_group(room).commands[cmd_name]
+
+
 app = typer.Typer(
     name="postroom",
+    cls=_Commands,
     help="An event-sourced processor for incoming mail: nothing is lost, and every mail can be explained.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for subject in (setup, topics, accounts, ingest, running, reading, replay, why, demo):
-    subject.register(app)
 
 
 @app.callback()

@@ -26,7 +26,9 @@ def parsed(command: list[str]) -> tuple[str, dict[str, Any]]:
     assert isinstance(group, TyperGroup)
     parent = group.make_context("postroom", list(command))
     name, *rest = command
-    return name, group.commands[name].make_context(name, rest, parent=parent).params
+    found = group.get_command(parent, name)
+    assert found, name
+    return name, found.make_context(name, rest, parent=parent).params
 
 
 def site_of(service: Service, root: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
