@@ -72,6 +72,17 @@ class OopsReports:
             raise ValueError(f"{files[-1]}: no readable OOPS report: {error}") from error
         return report
 
+    def has(self, oops_id: str) -> bool:
+        """Whether there is a report with that id."""
+        return bool(self._files(oops_id))
+
+    def forget(self, oops_id: str) -> bool:
+        """Takes the report with that id away. Returns whether there was one."""
+        files = self._files(oops_id)
+        for file in files:
+            file.unlink(missing_ok=True)
+        return bool(files)
+
     def _files(self, oops_id: str) -> list[Path]:
         # The id may come from a command line or a URL, so nothing else may become part of a path.
         return sorted(self._path.glob(f"????-??-??/{oops_id}")) if _ID.match(oops_id) else []

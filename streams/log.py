@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
-from streams.record import Appended, Draft, Position, Record, TopicPartition
+from streams.errors import Fatal
+from streams.record import Appended, Draft, Headers, Position, Record, TopicPartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,13 @@ class Standing(NamedTuple):
 
     offset: int
     note: str
+
+
+class Revision(NamedTuple):
+    """What a record that is revised is to hold from then on; see `Log.revise`."""
+
+    value: bytes
+    headers: Headers
 
 
 class Batch(NamedTuple):
@@ -162,6 +170,9 @@ def _nothing(_partitions: frozenset[int]) -> None:
 class Log(Reader):
     """A log that can be written and worked on."""
 
+    revisable: ClassVar[bool] = False
+    """Whether `revise` works: what is stored can be taken out again. A topic of Kafka keeps its records until retention."""
+
     @abstractmethod
     def create(self, topics: Sequence[TopicSpec]) -> None:
         """Creates the topics that do not exist; returns when they can be used. Leaves existing ones as they are. Raises
@@ -187,6 +198,26 @@ class Log(Reader):
     @abstractmethod
     def ensure_group(self, group: str, topics: Sequence[str]) -> None:
         """Writes the group's start, the beginning of the topics, for every partition where it has none."""
+
+    def revise(self, revisions: Mapping[Position, Revision | None], outputs: Sequence[Draft] = ()) -> None:
+        """Takes contents out of stored records, and appends outputs, as one atomic and durable step. Each record gets the value and the
+        headers of its revision, and keeps its key, time and offset; with None it goes, and its offset stays empty: `fetch` gives None,
+        and readers and groups pass over it. Bytes that were stored once for several records stay for those that are not revised.
+        Positions where no record is are passed over, so the same call may be made again. What was taken out is overwritten where it
+        stood; `scrub` does the rest. Raises Transient, TooLarge, and Fatal where the engine is not `revisable`."""
+        raise Fatal("the records of this log cannot be changed: they stay until retention takes them")
+
+    def scrub(self) -> bool:
+        """Clears away what journals of the engine still hold of what `revise` took out. False where somebody who was reading kept it
+        from that; call again. Blocks while others write, and some seconds at most for readers. Raises Transient."""
+        return True
+
+    def trim(self, retention: Mapping[str, float]) -> Iterator[tuple[str, int]]:
+        """Enforces retention, where the engine does not do so by itself: drops records older than so many seconds, by topic, from the
+        beginning of each partition. Nothing is dropped that a group has not passed. A little at a time, each step durable and no longer
+        than a commit, so others go on meanwhile; gives the topic and how many records went after each, and may be left between two.
+        Topics that do not exist are passed over. Raises Transient."""
+        return iter(())
 
     @abstractmethod
     def close(self) -> None:

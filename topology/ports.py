@@ -45,8 +45,9 @@ class Resolver(Protocol):
 class Archive(Protocol):
     """Where large mails live, by content."""
 
-    def put(self, data: bytes, digest: str) -> str:
-        """Stores the bytes durably and returns their reference; the same bytes give the same reference. Raises Hold."""
+    def put(self, data: bytes, digest: str, owner: str = "") -> str:
+        """Stores the bytes durably and returns their reference; the same bytes give the same reference. owner: who refers to them,
+        letters and digits. Raises Hold."""
         ...
 
     def get(self, reference: str) -> bytes | None:

@@ -16,10 +16,12 @@ from postroom.reading.finding import Ambiguous, NotFound, resolve
 from postroom.reading.fsck import COUNTS, Accounts
 from postroom.reading.fsck import fsck as account
 from postroom.reading.gathering import Mail, gather, keyed
+from postroom.reading.holdings import hold_against
 from postroom.reading.options import selecting
 from postroom.reading.out import Out
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.pending import pending as waiting
+from postroom.reading.references import References
 from postroom.reading.render import SHORT_ID, outcome_parts, safe
 from postroom.reading.selectors import Selectors
 from postroom.reading.tail import Tail
@@ -35,9 +37,9 @@ _MEANINGS = {
     "on_its_way": "wait for a stage that will come to them",
     "stuck": "wait where nobody comes: no such handler, or what the group had to read next has expired",
     "repeated": "were here before, for every recipient",
-    "erased": "ended, and their bytes were taken out of the log",
+    "erased": "ended, and were erased, as a tombstone says",
     "beyond_retention": "are older than what the log keeps",
-    "lost": "were passed by a stage, and nothing tells what became of them",
+    "lost": "were passed by a stage, and nothing tells what became of them; or their record is gone",
     "doubled": "have something twice: screened, a route, or an outcome of one delivery and generation",
     "unknown": "records belong to no mail of this log",
 }
@@ -45,7 +47,8 @@ assert tuple(_MEANINGS) == COUNTS
 _FSCK_HELP = (
     "Account for every mail: is anything lost, doubled or unknown? Exit status 1 if so, with the records that tell of it.\n\n"
     "\b\n" + "\n".join(f"{name:<17} {meaning}" for name, meaning in _MEANINGS.items()) + "\n\n"
-    "raw is the sum of those from ended to doubled: a mail counts as the worst of what became of it."
+    "raw is the sum of those from ended to doubled: a mail counts as the worst of what became of it.\n\n"
+    "Then the archive: what mails need must be there, and what is there and older than a day should be needed."
 )
 
 Json = Annotated[bool, typer.Option("--json", help="A line of JSON each; every field always there, null when empty.")]
@@ -233,14 +236,25 @@ def _when(at: str) -> str:
     return at[:19].replace("T", " ")
 
 
-def fsck(ctx: typer.Context, as_json: Json = False) -> None:
+def fsck(
+    ctx: typer.Context,
+    remove_orphans: Annotated[
+        bool, typer.Option("--remove-orphans", help="Take away what the archive has, no record refers to, and is older than a day.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Account for every mail: is anything lost, doubled or unknown? Exit status 1 if so."""
     site = from_context(ctx)
+    references = References()
     with _Bar(site) as bar:
-        found = account(site.log, site.topics, site.handler_names, tick=bar.advance)
+        found = account(site.log, site.topics, site.handler_names, tick=bar.advance, references=references)
+        held = hold_against(site.archive, references, site.log, site.topics, now_ms(), remove=remove_orphans, tick=bar.advance)
+    if held:
+        found.archive = held.counts
+        found.records += held.records
     out = Out()
     if as_json:
-        out.json(found.counts | ({} if found.clean else {"records": found.records}))
+        out.json(found.counts | {"archive": found.archive} | ({} if found.clean else {"records": found.records}))
     else:
         _say(found, out)
     out.flush()
@@ -254,6 +268,12 @@ def _say(found: Accounts, out: Out) -> None:
         out.line(
             (f"{count:>10}  ", "bold red" if bad else "bold" if count else "dim"), (f"{name:<17}", "red" if bad else ""), (meaning, "dim")
         )
+    if found.archive:
+        held = found.archive
+        removed = f", {held['removed']:,} of them removed" if held["removed"] else " (--remove-orphans)" if held["orphans"] else ""
+        out.line((f"{held['objects']:>10}  objects in the archive, {held['octets']:,} octets", ""))
+        out.line((f"{held['missing']:>10}  missing there, though a mail needs them", "bold red" if held["missing"] else "dim"))
+        out.line((f"{held['orphans']:>10}  there, though nothing refers to them{removed}", "yellow" if held["orphans"] else "dim"))
     for fault in found.records:
         out.line()
         out.line((f"{fault['problem']}: ", "bold red"), (fault["why"], ""))

@@ -36,6 +36,7 @@ def run(
     ] = None,
 ) -> None:
     """Process mails."""
+    from postroom.retention import Trimmer, enforced
     from postroom.roles import Roles, UnknownRole
     from postroom.running import Supervisor
 
@@ -51,7 +52,9 @@ def run(
         raise typer.BadParameter(str(error), param_hint="ROLE") from error
     chosen.probe_ports()
     site.ensure_topics()
-    supervisor = Supervisor(site.log, chosen.runners(), chosen.services())
+    kept = enforced(site)
+    trimming = [Trimmer(site.log, kept)] if kept else []
+    supervisor = Supervisor(site.log, chosen.runners(), [*trimming, *chosen.services()])
     if not drain:
         supervisor.run()
         return

@@ -31,7 +31,10 @@ def as_document(mail: Mail) -> dict[str, Any]:
 
 
 def bytes_of(mail: Mail, archive: Archive) -> bytes:
-    """The mail as received; its first 64 KiB where it was too large. Raises Gone, and Hold when the archive is away."""
+    """The mail as received; its first 64 KiB where it was too large. Raises Gone, also where it was erased and the engine could not let
+    go of its bytes, and Hold when the archive is away."""
+    if mail.erased and mail.raw is None:
+        raise Gone(f"mail {mail.mail_id} was {mail.erased}")
     reference = mail.envelope.get("archived")
     if reference:
         kept = archive.get(reference)

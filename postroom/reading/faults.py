@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from postroom.reading import glance
-from postroom.reading.ledger import AUTHENTICATED, DELIVERED, ENDED, SCREENED, offset_of
+from postroom.reading.ledger import AUTHENTICATED, DELIVERED, ENDED, MISSING, PRESENT, REPEATED, SCREENED, offset_of
 from streams.record import Record
 from topology.facts import rfc3339
 
@@ -34,6 +34,8 @@ def why(problem: str, marks: int) -> str:
     if problem == "doubled":
         both = marks & ENDED and marks & DELIVERED
         return "an outcome of the whole mail beside one of its deliveries" if both else "a stage has written the same thing twice"
+    if marks & (ENDED | DELIVERED | REPEATED) and not marks & (MISSING | PRESENT):
+        return "its record is gone, and no tombstone tells that it was erased"
     if marks & DELIVERED:
         return "a delivery has neither an outcome nor a record that waits"
     if marks & AUTHENTICATED:

@@ -16,6 +16,7 @@ from typing import Any
 
 from postroom.reading.cut import Cut
 from postroom.reading.look import Look, Tick
+from postroom.reading.references import References
 from streams.log import Reader
 from topology.records import Topics
 
@@ -27,24 +28,33 @@ COUNTS = ("raw", "ended", "on_its_way", "stuck", "repeated", "erased", "beyond_r
 
 @dataclass
 class Accounts:
-    """What fsck found. counts: see `fsck`. records: each fault with the records that tell of it."""
+    """What fsck found. counts: see `fsck`. records: each fault with the records that tell of it. archive: see
+    `postroom.reading.holdings`; None where it was not looked at, or there is none."""
 
     counts: dict[str, int]
     records: list[dict[str, Any]] = field(default_factory=list)
+    archive: dict[str, int] | None = None
 
     @property
     def clean(self) -> bool:
-        """Whether everything is accounted for, once."""
-        return not any(self.counts[name] for name in ("lost", "doubled", "unknown"))
+        """Whether everything is accounted for, once, and the archive has what the log says it has."""
+        return not any(self.counts[name] for name in ("lost", "doubled", "unknown")) and not (self.archive and self.archive["missing"])
 
 
 def fsck(
-    log: Reader, topics: Topics, known_handlers: Collection[str] | None = None, *, tick: Tick | None = None, pause: float = 1.0
+    log: Reader,
+    topics: Topics,
+    known_handlers: Collection[str] | None = None,
+    *,
+    tick: Tick | None = None,
+    pause: float = 1.0,
+    references: References | None = None,
 ) -> Accounts:
     """Accounts for every mail of the log. Memory: some 40 bytes a mail with one delivery, and for a
     moment 200 for each mail of one partition. Raises Newer, Transient.
 
     known_handlers: those that the settings name; None for all that there are. pause: seconds before a second look at faults.
+    references: notes what the log needs of the archive, to be held against it (`postroom.reading.holdings`).
 
     raw is the number of mails (records of mail.raw) up to the moment of the call, and the sum of their fates:
     ended              every delivery has one outcome in each generation, or the whole mail has it
@@ -52,16 +62,16 @@ def fsck(
     stuck              something of it waits where nobody comes: for a handler that the settings do not name, or where the group's
                        position has expired
     repeated           all of its recipients were here before
-    erased             as ended or repeated, and the mail itself was taken out of the log
+    erased             as ended or repeated, and a tombstone says that the mail itself was erased
     beyond_retention   the log has dropped its record, or may have dropped the end of its story
-    lost               a stage has passed it, or a delivery of it, and nothing tells what became of it
+    lost               a stage has passed it, or a delivery of it, and nothing tells what became of it; or its record is gone
     doubled            something was written twice: screened, authenticated, a route, or an outcome of one delivery and generation
     and beside them:
     unknown            records that belong to no mail: of another log, of a position that does not exist, without a position, or an
                        outcome of a delivery that nothing routed
     """
     cut = Cut(log, topics, known_handlers)
-    look = Look(log, topics, cut, tick)
+    look = Look(log, topics, cut, tick, references=references)
     counts, faulty, faults = look.judge()
     records = look.strays
     if faulty:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from postroom.erasing.tombstone import Erased
 from postroom.reading import glance
 from postroom.reading.outcomes import Generations
 from postroom.reading.pending import handlers, waiting, waiting_facts
@@ -37,13 +38,15 @@ class Entry:
 class Mail:
     """Everything that the log holds of a mail. entries: its records, in the order of time and of the stages. current: the facts of
     each delivery, or of the whole mail, in its latest generation; those that wait for something have no outcome in them.
-    waits: the stage that each pending one of `current` waits for, by its place there. raw: its first raw record that the log still has."""
+    waits: the stage that each pending one of `current` waits for, by its place there. raw: its first raw record that the log still has
+    and that was not erased. erased: its last tombstone."""
 
     mail_id: str
     entries: list[Entry] = field(default_factory=list)
     current: list[dict[str, Any]] = field(default_factory=list)
     waits: dict[int, str] = field(default_factory=dict)
     raw: Record | None = None
+    erased: Erased | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -53,8 +56,9 @@ class Mail:
 
     @property
     def envelope(self) -> Mapping[str, Any]:
-        """The envelope of its first record."""
-        found: Mapping[str, Any] = (self.entries[0].facts if self.entries else self.current[0])["envelope"]
+        """The envelope of its first record; of the first raw one where there is one that was not erased."""
+        of_raw = next((entry.facts for entry in self.entries if entry.record is self.raw), None)
+        found: Mapping[str, Any] = (of_raw or (self.entries[0].facts if self.entries else self.current[0]))["envelope"]
         return found
 
 
@@ -163,7 +167,10 @@ class _Gathering:
         rank = {topic: place for place, topic in enumerate(order)}
         entries = sorted(self.entries.values(), key=lambda e: (e.record.time, rank[e.record.topic], e.record.partition, e.record.offset))
         mail = Mail(self._mail_id, entries)
-        mail.raw = next((entry.record for entry in entries if entry.record.topic == self._topics.raw), None)
+        erased = {Position(**entry.facts["raw"]): Erased.of(entry.facts) for entry in entries if entry.kind == "erased"}
+        mail.erased = next(reversed(erased.values()), None)
+        raws = (entry.record for entry in entries if entry.record.topic == self._topics.raw)
+        mail.raw = next((raw for raw in raws if Position(self._log.id, raw.topic, raw.partition, raw.offset) not in erased), None)
         generations = Generations()
         outcomes = [entry for entry in entries if entry.kind == "outcome"]
         for entry in outcomes:

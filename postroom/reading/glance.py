@@ -18,6 +18,8 @@ OUTCOME = b"postroom.outcome"
 """ce_type of an outcome on mail.outcomes."""
 REPLY = b"postroom.reply"
 """ce_type of a reply event there (and of a mail of ours on mail.replies)."""
+ERASED = b"postroom.erased"
+"""ce_type of a tombstone there: the mail was erased. See `postroom.erasing.tombstone`."""
 
 _OURS = f'{{"version":"{VERSION.partition(".")[0]}.'.encode()
 RAW = re.compile(rb',"raw":\{"log":"([^"\\]*)","topic":"([^"\\]*)","partition":(\d{1,9}),"offset":(\d{1,18})\}')

@@ -22,6 +22,7 @@ ENDED = 16  # the whole mail has an outcome
 REPEATED = 32  # all of its recipients were here before
 WAITS = 64  # a stage had not reached a record of it when the groups' positions were noted
 FRESH = 128  # a record of it is younger than all that retention has taken from the topics where its end would stand
+ERASED = 4096  # a tombstone tells that the mail was erased
 # What follows from its deliveries.
 TWICE = 256  # two records where there should be one
 MISSING = 512  # one has neither an outcome nor a record that waits
@@ -59,12 +60,12 @@ def fate_of(marks: int) -> str:
     for bit, fate in ((MISSING, "lost"), (STUCK, "stuck"), (OPEN, "on_its_way")):
         if marks & bit:
             return fate if fate != "lost" or marks & FRESH else "beyond_retention"
-    if marks & (ENDED | DELIVERED):
-        return "ended" if marks & PRESENT else "erased"
-    if marks & REPEATED:
-        return "repeated" if marks & PRESENT else "erased"
+    if marks & (ENDED | DELIVERED | REPEATED) and marks & (ERASED | PRESENT):
+        return "erased" if marks & ERASED else "repeated" if not marks & (ENDED | DELIVERED) else "ended"
     if marks & WAITS:
         return "on_its_way"
+    if marks & ERASED:
+        return "erased"
     return "lost" if marks & FRESH else "beyond_retention"
 
 
@@ -154,13 +155,13 @@ class Ledger:
                 if fate in ("doubled", "lost"):
                     faults.append((place, fate))
         sound: Counter[str] = Counter()
-        faulty = dict.fromkeys((offset_of(place) for place, _ in faults), "erased")
+        faulty = dict.fromkeys((offset_of(place) for place, _ in faults), "lost")
         for offset, marks in enumerate(self._marks, start=self.first):
             place = place_of(offset, self.brought_by.get(offset, 0)) if self.brought_by else place_of(offset, 0)
             seen = marks if generation_of(place) == 0 else self.marks(place)
             if not seen and offset not in later:
                 continue  # no mail: Kafka's transactions take offsets too
-            fate = fate_of(seen) if seen else "erased"
+            fate = fate_of(seen) if seen else "beyond_retention"
             if fate in ("doubled", "lost"):
                 faults.append((place, fate))
                 faulty[offset] = fate

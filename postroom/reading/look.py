@@ -13,6 +13,7 @@ from postroom.reading.ledger import (
     AUTHENTICATED,
     DELIVERED,
     ENDED,
+    ERASED,
     FRESH,
     PRESENT,
     REPEATED,
@@ -25,6 +26,7 @@ from postroom.reading.ledger import (
     offset_of,
     place_of,
 )
+from postroom.reading.references import References
 from streams.log import Reader
 from streams.record import Record, TopicPartition
 from topology import ids
@@ -49,12 +51,20 @@ class Verdict(NamedTuple):
 
 class Look:
     """See the module. only: the mails to look at, and then what was read of them is kept as evidence; None: all, and then of
-    mail.authenticated only what still waits, for what is behind it tells the rest.
+    mail.authenticated only what still waits, for what is behind it tells the rest. references: gets to see every record that is read.
 
     stray_count: how many records belong to no mail of this log; strays: the first of them, told as `tell` does.
     """
 
-    def __init__(self, log: Reader, topics: Topics, cut: Cut, tick: Tick | None = None, only: frozenset[Mail] | None = None) -> None:
+    def __init__(
+        self,
+        log: Reader,
+        topics: Topics,
+        cut: Cut,
+        tick: Tick | None = None,
+        only: frozenset[Mail] | None = None,
+        references: References | None = None,
+    ) -> None:
         self.stray_count = 0
         self.strays: list[dict[str, Any]] = []
         self._log = log
@@ -64,6 +74,7 @@ class Look:
         self._cut = cut
         self._tick = tick
         self._only = only
+        self._references = references
         self._there = log.topics()
         self._ledgers = [Ledger(*extent) for extent in cut.raw]
         self._ends = [extent.end for extent in cut.raw]
@@ -78,6 +89,11 @@ class Look:
         self._authenticated()
         self._screened()
         self._raw()
+        if references is not None:  # what only refers to messages of ours
+            said = [topic for topic in self._there if topic.startswith(topics.said(""))]
+            for topic in (topics.answers, topics.replies, *topics.reply_retries(), *said):
+                for _ in self._read(topic):
+                    pass
 
     def judge(self) -> Verdict:
         """What became of every mail that was looked at. To be called once."""
@@ -100,9 +116,13 @@ class Look:
 
     def _outcomes(self) -> None:
         for record in self._read(self._topics.outcomes):
-            if record.header("ce_type") != glance.OUTCOME:
+            kind = record.header("ce_type")
+            if kind not in (glance.OUTCOME, glance.ERASED):
                 continue
             at = self._pass(record, record.value)
+            if at and kind == glance.ERASED:
+                at[0].mark(place_of(offset_of(at[1]), 0), ERASED | self._fresh(record))
+                continue
             if at and (known := glance.outcome_of(record.value)):
                 ledger, place = at
                 ledger.outcomes.add(place, known.delivery_id)
@@ -163,7 +183,19 @@ class Look:
                     self._keep(partition, place_of(offset, generation), record, data)
                 if generation:
                     ledger.brought_by[offset] = generation
-                ledger.mark(place_of(offset, 0), PRESENT | self._fresh(record) | self._waits(record))
+                place = place_of(offset, 0)
+                ledger.mark(place, PRESENT | self._fresh(record) | self._waits(record))
+                if self._references is not None and not ledger.marks(place) & ERASED:
+                    self._references.need(data)
+        if self._topics.raw in self._there:
+            self._taken_meanwhile()
+
+    def _taken_meanwhile(self) -> None:
+        """What retention has taken since we began was there when we began."""
+        for ledger, extent in zip(self._ledgers, self._log.extents(self._topics.raw), strict=True):
+            for offset in range(ledger.first, min(extent.first, ledger.end)):
+                if ledger.marks(place_of(offset, 0)):
+                    ledger.mark(place_of(offset, 0), PRESENT)
 
     def _read(self, topic: str, partition: int | None = None, start: int | None = None, end: int | None = None) -> Iterator[Record]:
         """A topic's records, with the progress told; none where it does not exist."""
@@ -171,6 +203,8 @@ class Look:
             return
         count = 0
         for record in self._log.read(topic, partition, start=start, end=end):
+            if self._references is not None:
+                self._references.hold(record)
             yield record
             count += 1
             if count == _TICK and self._tick:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from postroom.erasing.tombstone import Erased
 from postroom.reading.evidence import authentication_parts, evidence_lines
 from postroom.reading.gathering import Entry, Mail
 from postroom.reading.render import STYLES, SYMBOLS, Part
@@ -105,6 +106,8 @@ class _Teller:
                 yield self._outcome(entry)
         elif entry.kind == "reply" and facts.get("reply"):
             yield self._reply(entry)
+        elif entry.kind == "erased":
+            yield self._erased(entry)
 
     def _first(self, entry: Entry, member: str) -> bool:
         """Whether a stage's word is told for the first time. Later records repeat it, and so does a replay that begins behind it."""
@@ -145,6 +148,13 @@ class _Teller:
         whom = f" for {', '.join(event['recipients'])}" if event["recipients"] else ""
         where = f"first at {first['topic']}/{first['partition']}/{first['offset']}"
         return self._line(entry, "bounce filter", [("repeated", "yellow"), (f"{whom}, {where}", "")])
+
+    def _erased(self, entry: Entry) -> Line:
+        """Told with the time, as the way of the mail ended long before."""
+        envelope, erased = entry.facts["envelope"], Erased.of(entry.facts)
+        kept = f"its {envelope['size']:,} octets had the SHA-256 {envelope['digest']}"
+        why = f", {erased.why}" if erased.why else ""
+        return Line(_clock(erased.at), "erased", [("erased", "red"), (f" by {erased.who}{why}", "")], [kept])
 
     # -- what was decided ---------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def bar(what: str, total: int, unit: str = "mails") -> Iterator[Callable[[int], None]]:
-    """Shows a bar on stderr, where that is a terminal, and gives the function that moves it on."""
+def bar(what: str, total: int | None, unit: str = "mails") -> Iterator[Callable[[int], None]]:
+    """Shows a bar on stderr, where that is a terminal, and gives the function that moves it on. total: None where it is not known."""
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:

@@ -2,14 +2,14 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 from streams.errors import Fatal
-from streams.log import Consumer, Extent, Log, Rebalanced, Standing, TopicSpec, _nothing
+from streams.log import Consumer, Extent, Log, Rebalanced, Revision, Standing, TopicSpec, _nothing
 from streams.record import Appended, Draft, Position, Record, TopicPartition
-from streams.sqlite import membership, schema
+from streams.sqlite import membership, removal, schema
 from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.membership import Member
 from streams.sqlite.reading import PAGE_ROWS, Span
@@ -29,6 +29,8 @@ class SqliteLog(Log):
     Every call of SQLite gives up Python's interpreter lock, and a thread that computes hands it back only after
     `sys.getswitchinterval()`; a program with busy threads should set that to 0.5 ms (5 ms a call are Python's default).
     """
+
+    revisable = True
 
     def __init__(self, path: Path, *, session: float = 6.0, largest: int = 256 << 20, clock: Callable[[], float] = time.time) -> None:
         real = path.resolve()
@@ -146,6 +148,29 @@ class SqliteLog(Log):
         """See `Log.ensure_group`."""
         found = [self._reading.topic(name) for name in topics]
         self._shared.writer.call(lambda connection: membership.ensure_group(connection, group, found))
+
+    def revise(self, revisions: Mapping[Position, Revision | None], outputs: Sequence[Draft] = ()) -> None:
+        """See `Log.revise`. The pages are overwritten (PRAGMA secure_delete)."""
+        topics = self._reading.topics()
+        changes = {number: change for position, change in revisions.items() if (number := self._row_id(position, topics)) is not None}
+        self._shared.writer.call(lambda connection: removal.revise(connection, changes), self._shared.rows_of(outputs))
+
+    def scrub(self) -> bool:
+        """See `Log.scrub`: moves the write-ahead log into the main file, and empties it."""
+        return removal.scrub(self._shared.path)
+
+    def trim(self, retention: Mapping[str, float]) -> Iterator[tuple[str, int]]:
+        """See `Log.trim`. The room is used again by what comes later; the file does not become smaller."""
+        there = self._reading.topics()
+        for topic in [there[name] for name in retention if name in there]:
+            before = self._shared.now() - round(retention[topic.name] * 1000)
+            for slot in range(topic.slot(0), topic.slot(topic.partitions - 1) + 1):
+                while self._reading.oldest(slot) < before and (dropped := self._trim(slot, before)):
+                    yield topic.name, dropped
+
+    def _trim(self, slot: int, before: int) -> int:
+        dropped: int = self._shared.writer.call(lambda connection: removal.trim(connection, slot, before)).result
+        return dropped
 
     def close(self) -> None:
         """See `Log.close`. Consumers that are still open lose what they own."""

@@ -1,6 +1,7 @@
 """Looking at the file: short statements on a connection of one's own, so that no snapshot outlives a page."""
 
 import json
+import math
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,6 +105,11 @@ class Reading:
     def these(self, ids: Sequence[int]) -> dict[int, Stored]:
         """The rows of these ids that are there, by id."""
         return {row[0]: row for row in self.rows(_THESE, (json.dumps(ids),))}
+
+    def oldest(self, slot: int) -> float:
+        """The append time in ms of the first record of a slot; infinite where it has none."""
+        found = self.rows(_TIME, ranges(slot, 0, MAX_OFFSET))
+        return float(found[0][1]) if found else math.inf
 
     def between(self, slot: int, span: Span) -> tuple[int, int]:
         """The row ids that a span covers in a slot, up to what is committed now."""

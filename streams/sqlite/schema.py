@@ -42,8 +42,8 @@ OLDEST_SQLITE = (3, 38, 0)
 TABLES = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 
--- retention is in seconds, NULL for the default. Nothing enforces it yet; whatever will must raise heads.first, and must stop at
--- the smallest standings.offset of the partition, so that nothing is dropped that a group has not passed.
+-- retention is in seconds, NULL for the default, as of the topic's creation. Who enforces one says which (`SqliteLog.trim`); that raises
+-- heads.first, and stops at the smallest standings.offset of the partition, so that nothing is dropped that a group has not passed.
 CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL, retention REAL);
 
 -- One row a partition. slot: see rows.py. first: the oldest offset kept; next: the one that the next record gets; time: of the newest.

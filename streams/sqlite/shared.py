@@ -27,8 +27,13 @@ class Shared:
         self._bells: dict[threading.Event, frozenset[int]] = {}
         self._gate = threading.Lock()
         self._heartbeat: Heartbeat | None = None
-        self.writer = Writer(path, lambda: int(clock() * 1000), self._written)
+        self._clock = clock
+        self.writer = Writer(path, self.now, self._written)
         self.reading = Reading(path)
+
+    def now(self) -> int:
+        """The log's clock: ms since 1970."""
+        return int(self._clock() * 1000)
 
     def rows_of(self, drafts: Sequence[Draft]) -> list[Row]:
         """The drafts ready to be stored. Those that leave their partition to us go to one together, the next ones to another.

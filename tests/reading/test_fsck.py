@@ -8,11 +8,13 @@ from typing import Any
 import orjson
 import pytest
 
+from postroom.erasing.redact import without_content
+from postroom.erasing.tombstone import Erased, tombstone
 from postroom.reading.cut import Cut
 from postroom.reading.fsck import COUNTS, Accounts, fsck
 from postroom.reading.look import Look
 from streams.log import Extent, Reader, Standing
-from streams.record import Position, Record, TopicPartition
+from streams.record import Draft, Position, Record, TopicPartition
 from tests.reading.conftest import Postroom
 from tests.reading.story import CHAIN, Story
 from topology.facts import Facts, Replay
@@ -159,11 +161,32 @@ def test_what_a_group_can_no_longer_reach_is_stuck(story: Story) -> None:
     assert accounts(story) == {"raw": 2, "stuck": 1, "beyond_retention": 1}
 
 
-def test_a_mail_whose_bytes_were_taken_out_of_the_log_is_erased(story: Story) -> None:
+def test_a_mail_with_a_tombstone_is_erased_whether_its_record_is_there_or_not(story: Story) -> None:
+    facts = story.handled(1)
+    repeat = story.raw(1, repeat=True)
+    story.repeated(repeat, facts)
+    story.all_passed()
+    for number, one in enumerate((facts, repeat)):
+        story.append(buried(story, one))
+        assert accounts(story) == {"raw": 2, "erased": number + 1} | ({"repeated": 1} if number == 0 else {})
+    delete(story, story.topics.raw)
+    assert accounts(story) == {"raw": 2, "erased": 2}
+
+
+def test_a_mail_whose_record_is_gone_without_a_tombstone_is_lost(story: Story) -> None:
     story.handled(1)
     story.all_passed()
     delete(story, story.topics.raw)
-    assert accounts(story) == {"raw": 1, "erased": 1}
+    found = look(story)
+    assert (found.counts["lost"], found.counts["erased"]) == (1, 0)
+    assert [told["why"] for told in found.records] == ["its record is gone, and no tombstone tells that it was erased"]
+
+
+def buried(story: Story, facts: Facts) -> Draft:
+    """The tombstone of a mail."""
+    assert facts.raw
+    envelope = orjson.loads(facts.encode())["envelope"]
+    return tombstone(story.topics, without_content(envelope), facts.raw, Erased(story.at, "a@b"))
 
 
 def test_what_retention_has_taken_is_counted_apart(story: Story) -> None:
@@ -386,10 +409,9 @@ def test_the_command_says_0_when_everything_adds_up(story: Story, postroom: Post
     story.all_passed()
     result = postroom("fsck", "--json")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert orjson.loads(result.stdout) == dict.fromkeys(COUNTS, 0) | {"raw": 1, "ended": 1}
-    assert [line.split()[:2] for line in postroom("fsck").stdout.splitlines()] == [
-        [str(count), name] for name, count in orjson.loads(result.stdout).items()
-    ]
+    counts = dict.fromkeys(COUNTS, 0) | {"raw": 1, "ended": 1}
+    assert orjson.loads(result.stdout) == counts | {"archive": None}
+    assert [line.split()[:2] for line in postroom("fsck").stdout.splitlines()] == [[str(count), name] for name, count in counts.items()]
 
 
 def test_the_command_says_1_and_names_what_is_at_fault(story: Story, postroom: Postroom) -> None:

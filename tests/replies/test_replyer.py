@@ -22,7 +22,7 @@ class Archive:
     def __init__(self) -> None:
         self.kept: dict[str, bytes] = {}
 
-    def put(self, data: bytes, digest: str) -> str:
+    def put(self, data: bytes, digest: str, owner: str = "") -> str:
         """See `topology.ports.Archive`."""
         assert sha256(data).hexdigest() == digest
         self.kept[digest] = data

@@ -1,0 +1,1 @@
+"""Erasing mails: their bytes go wherever the engine allows, a tombstone stays, and what remains is told."""

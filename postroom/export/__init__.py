@@ -1,0 +1,1 @@
+"""Selected mails as files, byte for byte as they came."""
