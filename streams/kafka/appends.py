@@ -16,12 +16,12 @@ from streams.errors import Fatal, TooLarge, Transient
 from streams.kafka.clients import Clients
 from streams.kafka.messages import produce
 from streams.kafka.pipeline import Pipeline
-from streams.kafka.settings import TRANSACTION_MS
+from streams.kafka.settings import DELIVERY_MS
 from streams.kafka.topics import Topics
 from streams.kafka.transactions import Step, Transactor, Written
 from streams.record import Draft
 
-APPEND_SECONDS = TRANSACTION_MS / 1000
+APPEND_SECONDS = DELIVERY_MS / 1000
 """How long an append is tried while the brokers are away: mail servers wait for their answer."""
 
 

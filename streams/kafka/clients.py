@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams.errors import Fatal, LogError
 from streams.kafka.errors import AWAY, translated
-from streams.kafka.settings import CONSUMER, FIXED, OURS, PRODUCER, TRANSACTION_MS
+from streams.kafka.settings import CONSUMER, DELIVERY_MS, FIXED, OURS, PRODUCER, TRANSACTION_MS
 
 C = TypeVar("C")
 
@@ -108,12 +108,13 @@ class Clients:
         self,
         transactional_id: str | None = None,
         *,
-        time_ms: int = TRANSACTION_MS,
+        time_ms: int | None = None,
         every_report: bool = True,
         **callbacks: Callable[..., object],
     ) -> Producer:
-        """An idempotent producer; a transactional one when it has an id. time_ms: after so long a record or transaction has failed.
-        every_report: whether deliveries are told, or failures alone, which saves a call back into Python for each record."""
+        """An idempotent producer; a transactional one when it has an id. time_ms: after so long a record or transaction has failed, ours
+        unless told. every_report: whether deliveries are told, or failures alone, which saves a call back into Python for each record."""
+        time_ms = time_ms or (DELIVERY_MS if transactional_id is None else TRANSACTION_MS)
         keys: dict[str, str | int] = {key: FIXED[key] for key in _PRODUCING} | {"delivery.timeout.ms": time_ms}
         if transactional_id is not None:
             keys |= {"transactional.id": transactional_id, "transaction.timeout.ms": time_ms}

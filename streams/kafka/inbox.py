@@ -16,7 +16,7 @@ from streams.record import Record, TopicPartition
 AHEAD = 2_000
 """Messages that are taken from the client beyond a batch. It holds more, in its own memory."""
 
-BYTES = 16 * 1024 * 1024
+BYTES = 8 * 1024 * 1024
 """What is taken from the client ahead, and what goes into a batch: large mails must fill neither the memory nor a transaction's time."""
 
 

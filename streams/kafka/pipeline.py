@@ -12,7 +12,7 @@ from streams.kafka.transactions import Step, Transactor
 
 RECORDS = 4_000
 """So many records are reason enough for a transaction before the interval is over: at 4,000 one costs no more than the records do."""
-BYTES = 32 * 1024 * 1024
+BYTES = 16 * 1024 * 1024
 """So many bytes likewise, because a transaction has its time limit on slow networks too."""
 
 _IDLE = 1.0

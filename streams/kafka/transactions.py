@@ -19,7 +19,7 @@ from streams.kafka.clients import Clients, Hung, move_group, resume
 from streams.kafka.errors import AWAY
 from streams.kafka.membership import Membership
 from streams.kafka.messages import produce
-from streams.kafka.settings import APPEND_MS, CALL_SECONDS, TRANSACTION_MS
+from streams.kafka.settings import CALL_SECONDS
 from streams.kafka.topics import Topics
 from streams.record import Draft
 
@@ -79,10 +79,7 @@ class Transactor:
             self.drop()
         if self._producer is None:
             appends = self._membership is None
-            time_ms = APPEND_MS if appends else TRANSACTION_MS
-            producer = self._clients.producer(
-                self._id, time_ms=time_ms, every_report=appends, on_delivery=self._report, error_cb=self._heard
-            )
+            producer = self._clients.producer(self._id, every_report=appends, on_delivery=self._report, error_cb=self._heard)
             with self._clients.border(f"taking over transactional id {self._id}"):
                 resume(deadline, bool, producer.init_transactions)
             self._producer = producer

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from confluent_kafka import IsolationLevel
@@ -60,40 +61,80 @@ def _kill_in_the_middle(worker: "subprocess.Popen[str]", ends: Ends) -> None:
     worker.communicate()
 
 
+@contextmanager
+def _appending(log: KafkaLog, source: str) -> Iterator[list[int]]:
+    """Appends to a topic all the while. Gives the numbers of records so far."""
+    stop, counts = threading.Event(), [0]
+
+    def append() -> None:
+        while not stop.is_set():
+            log.append([Draft(source, b"%d" % number, b"x") for number in range(20)])
+            counts.append(counts[-1] + 20)
+
+    thread = threading.Thread(target=append)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _until_readable(ends: Ends, left_behind: int, killed: float) -> None:
+    """Until something can be read that was written behind what the dead worker wrote; soon enough."""
+    until(lambda: ends.readable >= left_behind, lambda: time.sleep(0.02), "the transaction to end")
+    ended = time.monotonic() - killed
+    until(lambda: ends.readable > left_behind + 1, lambda: time.sleep(0.02), "the next owner's writes")
+    readable = time.monotonic() - killed
+    print(f"after kill -9: the transaction ended after {ended:.1f} s, the next owner's writes were readable after {readable:.1f} s")
+    assert readable < READABLE_SECONDS
+
+
 def test_what_the_next_owner_writes_is_soon_readable_and_each_record_is_moved_once(
     log: KafkaLog, opened: Opened, address: str, topic: Callable[..., str], group: str
 ) -> None:
+    """The worker starts again in its slot, and ends by itself what it left open."""
     source, target = topic(2), topic()
-    ends, stop, count = Ends(log, target), threading.Event(), 0
-
-    def append() -> None:
-        nonlocal count
-        writer = opened()
-        while not stop.is_set():
-            writer.append([Draft(source, b"%d" % number, b"x") for number in range(20)])
-            count += 20
-
-    appending = threading.Thread(target=append)
-    appending.start()
+    ends = Ends(log, target)
     worker = started(address, f"{group}-slot", group, source, target)
     try:
-        for _ in range(KILLS):
-            _kill_in_the_middle(worker, ends)
-            killed, left_behind = time.monotonic(), ends.written
-            worker = started(address, f"{group}-slot", group, source, target)
-            until(lambda left_behind=left_behind: ends.readable >= left_behind, lambda: time.sleep(0.02), "the transaction to end")  # type: ignore[misc]
-            ended = time.monotonic() - killed
-            until(lambda left_behind=left_behind: ends.readable > left_behind + 1, lambda: time.sleep(0.02), "the next owner's writes")  # type: ignore[misc]
-            readable = time.monotonic() - killed
-            print(f"after kill -9: the transaction ended after {ended:.1f} s, the next owner's writes were readable after {readable:.1f} s")
-            assert readable < READABLE_SECONDS
-        stop.set()
-        appending.join()
-        until(lambda: _moved(log, target) >= count, lambda: time.sleep(0.2), "the rest to be moved")
+        with _appending(opened(), source) as counts:
+            for _ in range(KILLS):
+                _kill_in_the_middle(worker, ends)
+                killed, left_behind = time.monotonic(), ends.written
+                worker = started(address, f"{group}-slot", group, source, target)
+                _until_readable(ends, left_behind, killed)
+        until(lambda: _moved(log, target) >= counts[-1], lambda: time.sleep(0.2), "the rest to be moved")
     finally:
-        stop.set()
         worker.kill()
         worker.communicate()
+    _each_once(log, source, target)
+
+
+def test_it_is_soon_readable_also_where_the_dead_worker_never_comes_back(
+    log: KafkaLog, opened: Opened, address: str, topic: Callable[..., str], group: str
+) -> None:
+    """A worker of another slot takes over; the broker ends what was left open."""
+    source, target = topic(2), topic()
+    ends = Ends(log, target)
+    dead = started(address, f"{group}-dead", group, source, target)
+    other = None
+    try:
+        with _appending(opened(), source) as counts:
+            _kill_in_the_middle(dead, ends)
+            killed, left_behind = time.monotonic(), ends.written
+            other = started(address, f"{group}-other", group, source, target)
+            _until_readable(ends, left_behind, killed)
+        until(lambda: _moved(log, target) >= counts[-1], lambda: time.sleep(0.2), "the rest to be moved")
+    finally:
+        for worker in (dead, other):
+            if worker is not None and worker.poll() is None:
+                worker.kill()
+                worker.communicate()
+    _each_once(log, source, target)
+
+
+def _each_once(log: KafkaLog, source: str, target: str) -> None:
     moved = [record.value for record in log.read(target)]
     assert sorted(moved) == sorted(b"%d %d" % (record.partition, record.offset) for record in log.read(source))
 
