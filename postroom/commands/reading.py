@@ -214,12 +214,22 @@ def _wait() -> bool:
 
 
 @selecting
-def failures(ctx: typer.Context, selectors: Selectors, as_json: Json = False) -> None:
+def failures(
+    ctx: typer.Context,
+    selectors: Selectors,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Causes of which replays have settled some, instead of all that stand.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Group failed deliveries by their cause: fingerprint, reason and handler, the most frequent first."""
     wanted = selectors.filter(now_ms())
     site = from_context(ctx)
     out = Out()
-    for group in grouped(Outcomes(site.log, site.topics).found(wanted, every=bool(selectors.generation))):
+    found, generations = Outcomes(site.log, site.topics).of_all_generations(wanted)
+    for group in grouped(found, generations):
+        if not group["resolved" if resolved else "count"]:
+            continue
         if as_json:
             out.json(group)
             continue
@@ -228,6 +238,9 @@ def failures(ctx: typer.Context, selectors: Selectors, as_json: Json = False) ->
         if group["detail"]:
             out.line((" " * 10 + group["detail"][:200], "dim"))
         out.line((f"{'':10}{_when(group['first_seen'])} to {_when(group['last_seen'])}", "dim"))
+        if group["resolved"]:
+            by = ", ".join(map(str, group["replays"]))
+            out.line((f"{'':10}{group['resolved']} more settled since, by replay {by}", "green"))
         out.line((f"{'':10}postroom show {group['mail_id'][:SHORT_ID]}", "dim"))
     out.flush()
 

@@ -1,19 +1,23 @@
-"""Failures by their cause: what failed in the same way, counted."""
+"""Failures by their cause: what failed in the same way, counted, and what of it replays have settled since."""
 
 from collections.abc import Iterable
 from typing import Any, TypedDict
 
+from postroom.reading.outcomes import Generations
 from postroom.reading.rows import Found
 
 
 class Group(TypedDict):
-    """Failed outcomes of one cause. fingerprint: the exception's type and place, None where nothing was raised. first_seen and
-    last_seen: when they were decided. mail_id, oops_id and detail: of the last one, as an example."""
+    """Failed outcomes of one cause. fingerprint: the exception's type and place, None where nothing was raised. count: those that stand;
+    resolved: those that a replay has brought to another end than a failure since, and replays: which ones. first_seen and last_seen:
+    when they were decided. mail_id, oops_id and detail: of the last one, as an example."""
 
     reason: str
     fingerprint: str | None
     handler: str | None
     count: int
+    resolved: int
+    replays: list[int]
     first_seen: str
     last_seen: str
     mail_id: str
@@ -21,25 +25,38 @@ class Group(TypedDict):
     detail: str | None
 
 
-def grouped(found: Iterable[Found]) -> list[Group]:
-    """The failed ones among these outcomes, by fingerprint, reason and handler; the most frequent first."""
+def grouped(found: Iterable[Found], generations: Generations) -> list[Group]:
+    """The failed ones among outcomes of all generations, by fingerprint, reason and handler; the most frequent first. generations: which
+    of them were replaced. What failed again counts where it failed last."""
     groups: dict[tuple[Any, ...], Group] = {}
     for one in found:
         row, outcome = one.row, one.document["outcome"]
-        if row["status"] != "failed":
+        after = generations.replaced_by(one.document) if row["status"] == "failed" else None
+        if row["status"] != "failed" or (after and after[1] == "failed"):
             continue
         cause = (outcome.get("fingerprint"), row["reason"], row["handler"])
         at = str(row["decided_at"])
-        before = groups.get(cause)
-        groups[cause] = {
-            "reason": outcome["reason"],
-            "fingerprint": outcome.get("fingerprint"),
-            "handler": row["handler"],
-            "count": before["count"] + 1 if before else 1,
-            "first_seen": min(before["first_seen"], at) if before else at,
-            "last_seen": max(before["last_seen"], at) if before else at,
-            "mail_id": str(row["mail_id"]),
-            "oops_id": row["oops_id"],
-            "detail": row["detail"],
-        }
-    return sorted(groups.values(), key=lambda group: (-group["count"], group["first_seen"]))
+        group = groups.setdefault(
+            cause,
+            {
+                "reason": outcome["reason"],
+                "fingerprint": outcome.get("fingerprint"),
+                "handler": row["handler"],
+                "count": 0,
+                "resolved": 0,
+                "replays": [],
+                "first_seen": at,
+                "last_seen": at,
+                "mail_id": "",
+                "oops_id": None,
+                "detail": None,
+            },
+        )
+        if after is None:
+            group["count"] += 1
+        else:
+            group["resolved"] += 1
+            group["replays"] = sorted({*group["replays"], after[0]})
+        group["first_seen"], group["last_seen"] = min(group["first_seen"], at), max(group["last_seen"], at)
+        group["mail_id"], group["oops_id"], group["detail"] = str(row["mail_id"]), row["oops_id"], row["detail"]
+    return sorted(groups.values(), key=lambda group: (-group["count"], -group["resolved"], group["first_seen"]))

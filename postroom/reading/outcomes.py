@@ -39,6 +39,7 @@ class _Later(NamedTuple):
     """An outcome that a replay brought, and what it replaces. recipients: those it is for; empty: everybody of its mail."""
 
     generation: int
+    status: str
     delivery_id: str
     whole: bool
     recipients: frozenset[str]
@@ -65,18 +66,26 @@ class Generations:
 
     def superseded(self, document: dict[str, Any]) -> bool:
         """Whether a later generation has replaced this outcome."""
+        return any(self._replacing(document))
+
+    def replaced_by(self, document: dict[str, Any]) -> tuple[int, str] | None:
+        """The generation and the status of the next outcome after this one; None where it stands."""
+        later = min(self._replacing(document), default=None, key=lambda one: one.generation)
+        return (later.generation, later.status) if later else None
+
+    def _replacing(self, document: dict[str, Any]) -> Iterator[_Later]:
         later = self._by_mail.get(document["envelope"]["mail_id"])
-        if later is None:
-            return False
-        mine = _later(document)
-        return any(other.generation > mine.generation and _replaces(other, mine) for other in later)
+        if later is not None:
+            mine = _later(document)
+            yield from (other for other in later if other.generation > mine.generation and _replaces(other, mine))
 
 
 def _later(document: dict[str, Any]) -> _Later:
     outcome, replay, screening = document["outcome"], document.get("replay") or {}, document.get("screening") or {}
     recipient = outcome.get("recipient")
     named = [recipient] if recipient else replay.get("recipients") or screening.get("recipients") or document["envelope"]["recipients"]
-    return _Later(replay.get("generation", 0), outcome["delivery_id"], recipient is None, frozenset(recipient_key(name) for name in named))
+    compared = frozenset(recipient_key(name) for name in named)
+    return _Later(replay.get("generation", 0), outcome["status"], outcome["delivery_id"], recipient is None, compared)
 
 
 def _replaces(later: _Later, earlier: _Later) -> bool:
@@ -103,16 +112,23 @@ class Outcomes:
     def found(self, wanted: Filter, *, every: bool = False) -> Iterator[Found]:
         """The outcomes that are wanted, oldest first by the time when the log took them. every: all generations, not only the
         latest of each delivery. Memory: the replies, and the outcomes of replays. Raises Newer, Transient."""
-        if self._topic not in self._log.topics():
-            return
+        replies, generations = self._learned(every=every)
+        yield from select(merged(self._log, self._topic), wanted, replies, generations)
+
+    def of_all_generations(self, wanted: Filter) -> tuple[Iterator[Found], Generations]:
+        """The wanted outcomes of all generations, and what tells which of them later ones have replaced. As `found`."""
+        replies, generations = self._learned(every=False)
+        return select(merged(self._log, self._topic), wanted, replies), generations
+
+    def _learned(self, *, every: bool) -> tuple[Replies, Generations]:
         replies, generations = Replies(), Generations()
-        for record in self._log.read(self._topic):
+        for record in self._log.read(self._topic) if self._topic in self._log.topics() else ():
             kind = record.header("ce_type")
             if kind == glance.REPLY:
                 replies.learn(record.value)
             elif kind == glance.OUTCOME and not every:
                 generations.learn(record.value)
-        yield from select(merged(self._log, self._topic), wanted, replies, generations)
+        return replies, generations
 
 
 def select(records: Iterable[Record], wanted: Filter, replies: Replies, generations: Generations | None = None) -> Iterator[Found]:

@@ -32,12 +32,28 @@ class Row(TypedDict):
 FIELDS: tuple[str, ...] = tuple(Row.__annotations__)
 
 
+FURTHER: tuple[str, ...] = ("domain", "fingerprint", "topic", "partition", "offset")
+"""What `--where` knows beside the fields: the recipient's domain, the cause of a failure, and where the raw record stands."""
+
+
 class Found(NamedTuple):
     """A row with what it was made from."""
 
     record: Record
     document: dict[str, Any]
     row: Row
+
+    def fields(self) -> dict[str, Any]:
+        """The row with what stands in `FURTHER`."""
+        raw, outcome, recipient = self.document.get("raw") or {}, self.document.get("outcome") or {}, self.row["recipient"]
+        return {
+            **self.row,
+            "domain": recipient.rpartition("@")[2] if recipient else None,
+            "fingerprint": outcome.get("fingerprint"),
+            "topic": raw.get("topic"),
+            "partition": raw.get("partition"),
+            "offset": raw.get("offset"),
+        }
 
 
 def reply_state(event: dict[str, Any]) -> str:

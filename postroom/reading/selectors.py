@@ -162,7 +162,7 @@ class Selectors:
                 condition = parse_where(self.where, now_ms)
             except WhereError as error:
                 raise SelectorError("--where", str(error)) from error
-            yield lambda found: condition(found.row)
+            yield lambda found: condition(found.fields())
 
 
 def _known(flag: str, given: Sequence[str], known: Iterable[str]) -> Sequence[str]:

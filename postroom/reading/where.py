@@ -1,4 +1,4 @@
-"""`--where EXPR`: a small language over the fields of `list`, for or and not.
+"""`--where EXPR`: a small language for or and not, over the fields of `list` and some more (`postroom.reading.rows.FURTHER`).
 
     status == "failed" and (reason != 'no-handler' or recipient like "*@bugs.example.org") and not handler in ("bugs", null)
 
@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from postroom.reading.rows import FIELDS
+from postroom.reading.rows import FIELDS, FURTHER
 from postroom.reading.times import parse_time
 from topology.address import envelope_key
 from topology.facts import rfc3339
@@ -22,7 +22,7 @@ Condition = Callable[[Mapping[str, Any]], bool]
 
 _ADDRESSES = frozenset({"envelope_sender", "sender", "recipient"})
 _TIMES = frozenset({"received_at", "decided_at"})
-_NUMBERS = frozenset({"generation"})
+_NUMBERS = frozenset({"generation", "partition", "offset"})
 _STRENGTHS = {"unknown": 0, "weak": 1, "strong": 2}
 _ORDERS: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _DEEPEST = 50
@@ -148,9 +148,9 @@ class _Parser:
 
     def _comparison(self) -> Condition:
         token = self._next
-        if token.kind != "word" or token.text not in FIELDS:
+        if token.kind != "word" or token.text not in (*FIELDS, *FURTHER):
             what = "the expression ends where a field should stand" if token.kind == "end" else f"{token.text!r} is no field"
-            self._refuse(f"{what}; fields are {', '.join(FIELDS)}")
+            self._refuse(f"{what}; fields are {', '.join((*FIELDS, *FURTHER))}")
         self._at += 1
         field = token.text
         negative = self._take("not")

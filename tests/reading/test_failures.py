@@ -27,6 +27,8 @@ def test_failures_are_grouped_by_their_cause_the_most_frequent_first(story: Stor
         "fingerprint": "aaaa",
         "handler": "bugs",
         "count": 2,
+        "resolved": 0,
+        "replays": [],
         "first_seen": "2026-03-01T10:00:00.000Z",
         "last_seen": "2026-03-01T10:00:02.000Z",
         "mail_id": last.envelope.mail_id,
@@ -40,6 +42,29 @@ def test_what_a_replay_has_handled_is_no_failure_any_more(story: Story, postroom
     assert "aaaa" in postroom("failures").stdout
     story.outcome(failed.having(outcome=None, replay=Replay(1, ("1@bugs.example.org",))))
     assert postroom("failures").stdout == ""
+
+
+def groups(postroom: Postroom, *args: str) -> list[tuple[str, int, int, list[int]]]:
+    """Fingerprint, how many stand, how many are settled, and by which replays."""
+    lines = [orjson.loads(line) for line in postroom("failures", "--json", *args).stdout.splitlines()]
+    return [(line["fingerprint"], line["count"], line["resolved"], line["replays"]) for line in lines]
+
+
+def test_what_replays_have_settled_is_told_by_its_cause(story: Story, postroom: Postroom) -> None:
+    """One is handled by replay 1; one failed in it in another way, and is handled by replay 3; one still stands."""
+    first, second, _ = (story.failed(number, fingerprint="aaaa") for number in (1, 2, 3))
+    story.failed(4, fingerprint="cccc")
+
+    def again(facts: Facts, generation: int) -> Facts:
+        return facts.having(outcome=None, replay=Replay(generation, (str(facts.route and facts.route.recipient),)))
+
+    story.outcome(again(first, 1))
+    story.outcome(again(second, 1), "failed", "handler-error", fingerprint="bbbb")
+    assert groups(postroom, "--resolved") == [("aaaa", 1, 1, [1])]
+    story.outcome(again(second, 3))
+    assert groups(postroom) == [("aaaa", 1, 1, [1]), ("cccc", 1, 0, [])]
+    assert groups(postroom, "--resolved") == [("aaaa", 1, 1, [1]), ("bbbb", 0, 1, [3])]
+    assert "1 more settled since, by replay 1" in postroom("failures", "--resolved").stdout
 
 
 def test_failures_take_selectors(story: Story, postroom: Postroom) -> None:

@@ -170,6 +170,9 @@ def several(story: Story) -> Story:
         (["--topic", "mail.screened"], []),
         (["--where", 'status == "failed" or strength == "strong"'], [2, 4]),
         (["--status", "handled", "--where", 'not handler == "bugs"'], [4]),
+        (["--where", 'domain == "help.example.org" or fingerprint == "cafe0123"'], [2, 4]),
+        (["--where", 'topic != "mail.raw" or partition < 0 or offset < 0'], []),
+        (["--where", 'domain like "*.example.org" and not (fingerprint != null or offset > 999)'], [1, 4, 5]),
         (["--id", "55555555"], [5]),
     ],
 )

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.reading.rows import FIELDS
+from postroom.reading.rows import FIELDS, FURTHER
 from postroom.reading.where import WhereError, like, parse_where
 
 NOW = 1772359200000
 """2026-03-01T10:00:00Z"""
-ROW: dict[str, Any] = dict.fromkeys(FIELDS) | {
+ROW: dict[str, Any] = dict.fromkeys((*FIELDS, *FURTHER)) | {
     "status": "failed",
     "reason": "handler-error",
     "sender": "ada@example.org",
@@ -121,7 +121,7 @@ def test_a_long_expression_is_no_deeper_than_a_short_one() -> None:
     assert wanted(" or ".join(["status == 'handled'"] * 20_000 + ["status == 'failed'"]))
 
 
-WORDS = st.lists(st.sampled_from([*FIELDS, "and", "or", "not", "(", ")", "==", "<", "in", "'a'", "null", "7"])).map(" ".join)
+WORDS = st.lists(st.sampled_from([*FIELDS, *FURTHER, "and", "or", "not", "(", ")", "==", "<", "in", "'a'", "null", "7"])).map(" ".join)
 
 
 @given(st.text(alphabet="()'\"=<>!,\\ \n*09az_-") | WORDS)
