@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Literal
 
 from postroom import drift
+from postroom.forgotten import forgotten
 from postroom.roles import Roles, port_fault
 from postroom.settings import SettingsError
 from postroom.site import Site
@@ -78,6 +79,8 @@ def _log(site: Site) -> Iterator[Finding]:
         )
     if url.startswith("kafka://"):
         yield from _sizes(site, rows)
+        if not missing:
+            yield from (Finding("log", "wrong", words) for words in forgotten(site.log, site.groups().items(), site.topics.outcomes))
 
 
 def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:

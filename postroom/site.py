@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from postroom.forgotten import refuse_forgotten
 from postroom.settings import Config, SettingsError, load
 from streams.errors import Fatal, TopicMissing
 from streams.faults import Hold
@@ -121,8 +122,9 @@ class Site:
             raise Fatal(f"{first.name}: {partitions_differ(first, there[first.name])} (`postroom topics` shows all)")
 
     def create_topics(self, specs: Iterable[TopicSpec]) -> None:
-        """Creates topics, and writes the start of every group."""
+        """Creates topics, and writes the start of every group. Raises Fatal where the log has forgotten one."""
         self.log.create(list(specs))
+        refuse_forgotten(self.log, self.groups().items(), self.topics.outcomes)
         for group, topics in self.groups().items():
             self.log.ensure_group(group, topics)
 

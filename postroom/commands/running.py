@@ -36,6 +36,7 @@ def run(
     ] = None,
 ) -> None:
     """Process mails."""
+    from postroom.forgotten import refuse_forgotten
     from postroom.retention import Trimmer, enforced
     from postroom.roles import Roles, UnknownRole
     from postroom.running import Supervisor
@@ -54,7 +55,9 @@ def run(
     site.ensure_topics()
     kept = enforced(site)
     trimming = [Trimmer(site.log, kept)] if kept else []
-    supervisor = Supervisor(site.log, chosen.runners(), [*trimming, *chosen.services()])
+    runners = chosen.runners()
+    refuse_forgotten(site.log, [(runner.group, runner.topics) for runner in runners], site.topics.outcomes)
+    supervisor = Supervisor(site.log, runners, [*trimming, *chosen.services()])
     if not drain:
         supervisor.run()
         return

@@ -82,6 +82,23 @@ def test_lag_tells_how_long_retention_leaves_and_when_it_took_something(make: Ma
     assert place.outcomes() == []
 
 
+def test_a_group_that_the_broker_has_forgotten_is_refused_and_does_not_begin_again(
+    make: MakePlace, letter: Letters, admin: AdminClient
+) -> None:
+    place = make(handlers={"foo": FOO})
+    place.mail(letter("1@foo.com"))
+    place.drain()
+    group, topic, _ = _first(place)
+    admin.delete_consumer_groups([group])[group].result()
+    for command in (("run", "--drain"), ("topics", "--create"), ("check",)):
+        words = place.run(*command, status=2).decode() + place.stderr
+        assert f"group {group} has no position in {topic}" in words
+        assert "offsets.retention.minutes" in words
+    place.mail(letter("2@foo.com"))
+    place.run("run", "replyer", "--drain")
+    assert len(place.outcomes()) == 1
+
+
 def _first(place: Place) -> tuple[str, str, Any]:
     (row, *_) = place.lines("lag")
     return row["group"], row["topic"], row["retention_left"]
