@@ -45,6 +45,8 @@ class Place:
             everything["log.topics"] = {"partitions": 2}
         for name, values in (sections or {}).items():
             everything.setdefault(name, {}).update(values)
+        if "smtp" in everything["replies"]:
+            everything["replies"].pop("outbox", None)
         for name, handler in (handlers or {}).items():
             everything[f"handlers.{name}"] = dict(handler)
         self.write("postroom.toml", "".join(_section(f"[{name}]", values) for name, values in everything.items()))

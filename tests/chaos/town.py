@@ -106,14 +106,14 @@ def mbox(path: Path, letters: Sequence[Letter]) -> Path:
     return path
 
 
-def found(folder: Path, **sections: dict[str, Any]) -> Place:
-    """A Maildir handler and a Python handler, short retries, replies into a Maildir without limit."""
+def found(folder: Path, url: str = "sqlite:///postroom.db", **sections: dict[str, Any]) -> Place:
+    """A Maildir handler and a Python handler, short retries, replies into a Maildir without limit. url: of the log."""
     (folder / "later").mkdir()
     people = [{"id": f"p{n}", "name": f"Person {n}", "addresses": [f"person{n}@people.example"]} for n in range(PEOPLE)]
-    replies: dict[str, Any] = {"per_address_a_day": 1_000_000, "max_an_hour": 1_000_000}
+    replies: dict[str, Any] = {"per_address_a_day": 1_000_000, "max_an_hour": 1_000_000} | sections.pop("replies", {})
     return Place(
         folder,
-        "sqlite:///postroom.db",
+        url,
         handlers={
             "box": {"use": "maildir", "path": "box/", "domains": ["box.example"]},
             "work": {
