@@ -11,7 +11,7 @@ run: $(STAMP)  ## the demo on the embedded log: mails in, outcomes out
 	@$(BIN)/postroom demo
 
 test: $(STAMP) lint  ## everything that must hold
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 4
 
 lint: $(STAMP)  ## format, lint, types, import direction
 	$(BIN)/ruff format --check .

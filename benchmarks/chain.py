@@ -16,7 +16,7 @@ from postroom.site import Site
 from streams.record import Record
 from streams.runner import Runner
 
-MAILS = 20_000
+MAILS = 30_000
 ROUNDS = 3
 
 

@@ -5,6 +5,7 @@ Frozen values; encode and decode stand beside the fields. Times are RFC 3339 in 
 when read, unknown members are kept, and a newer major version raises `streams.faults.Newer` (golden files hold that line).
 """
 
+import re
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
@@ -23,6 +24,8 @@ MAX_RECIPIENTS = 100
 FIELD_EVIDENCE = 1024
 """Characters of a header field that evidence keeps."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 Status = Literal["handled", "dropped", "rejected", "returned", "failed"]
 Strength = Literal["unknown", "weak", "strong"]
 
@@ -40,7 +43,7 @@ OWES_AN_ANSWER: frozenset[Status] = frozenset({"returned", "failed"})
 
 def cut(text: str) -> str:
     """Header text as evidence keeps it: at most FIELD_EVIDENCE characters, and no surrogates, which JSON cannot carry."""
-    return text[:FIELD_EVIDENCE].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return _SURROGATE.sub("\ufffd", text[:FIELD_EVIDENCE])
 
 
 def rfc3339(ms: int) -> str:
@@ -54,7 +57,7 @@ def to_ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Envelope:
     """The hand-over, written by ingest.
 
@@ -76,7 +79,7 @@ class Envelope:
     truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Screening:
     """The bounce filter's word. rule: what fired, None for passed. field: the header field that made it fire, cut.
     silence: why no mail of ours may answer this one although it passed (a rule's name), or None.
@@ -90,7 +93,7 @@ class Screening:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Authentication:
     """Who wrote it. sender: the author as compared. source: "from" or "sender". account: the account's id. method: what made it
     strong (openpgp, dkim, authentication-results). reason: in words, why it is not stronger. dns: the answers that the verdict
@@ -113,7 +116,7 @@ class Authentication:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """One delivery. recipient: as compared; address: as written. source: "envelope", "header:<name>" or "to-cc".
     captures: the named groups of the handler's pattern, and the numbered ones as "1", "2" …"""
@@ -127,7 +130,7 @@ class Route:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What became of a delivery, or of the whole mail (recipient None). detail: words for people who run the mail, never shown to a
     sender, but for `refused` and `bad-signature`, where it is what the notice says. recipients: in mail.failures, all addresses that
@@ -151,7 +154,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReplyEvent:
     """What became of a mail that we owe. status: silent (rule: a rule's name), sent, given-up (rule: why). to: the address
     written to, None where nobody was. kind: oops, notice or answer."""
@@ -165,7 +168,7 @@ class ReplyEvent:
     attempts: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Repeated:
     """A hand-over, or recipients of it, that were here before. first: the raw record that came first."""
 
@@ -173,7 +176,7 @@ class Repeated:
     first: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Replay:
     """What a replay brings in: its generation, the recipients that it is for (as compared; none: all of the mail's), and whether replies
     were asked for. evidence: what authentication is to judge by, see `topology.evidence`; None: it asks afresh."""
@@ -185,7 +188,7 @@ class Replay:
     evidence: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Facts:
     """All that is known of a mail so far. raw: where the mail itself stands (set by the first stage). written: the JSON document of
     this value where it is known already; a further member is appended to it, so each is encoded once however often the facts are
@@ -212,23 +215,19 @@ class Facts:
     def having(self, **members: Any) -> Self:
         """A copy with these members set."""
         made: Self = object.__new__(type(self))
-        for name in _FIELDS:
-            object.__setattr__(made, name, members[name] if name in members else getattr(self, name))
-        object.__setattr__(made, "written", None)
-        object.__setattr__(made, "grown", (self, members))
+        made.__dict__.update(self.__dict__, **members, written=None, grown=(self, members))
         return made
 
     def _written_with(self, members: dict[str, Any]) -> bytes:
-        known = self.encode()
-        if all(getattr(self, name) is None for name in members):
-            parts = [b',"%s":%s' % (name.encode(), _json(value)) for name, value in members.items() if value is not None]
-            return b"".join((known[:-1], *parts, b"}"))
-        document = orjson.loads(known)  # a member is replaced, which no stage of the flow does
-        for name, value in members.items():
-            document.pop(name, None)
-            if value is not None:
-                document[name] = orjson.Fragment(_json(value))
-        return orjson.dumps(document)
+        known, mine = self.encode(), self.__dict__
+        replaced = [name for name in members if mine[name] is not None]
+        if replaced:  # which no stage of the flow does
+            document = orjson.loads(known)
+            for name in replaced:
+                del document[name]
+            known = orjson.dumps(document)
+        new = {name: value for name, value in members.items() if value is not None}
+        return b"%b,%b" % (known[:-1], orjson.dumps(new, default=_plain)[1:]) if new else known
 
     @property
     def warnings(self) -> list[str]:
@@ -243,10 +242,8 @@ class Facts:
                 before, members = self.grown
                 written = before._written_with(members)
             else:
-                written = orjson.dumps(
-                    {"version": VERSION}
-                    | {name: orjson.Fragment(_json(value)) for name in _FIELDS if (value := getattr(self, name)) is not None}
-                )
+                known = {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+                written = orjson.dumps({"version": VERSION} | known, default=_plain)
             object.__setattr__(self, "written", written)
             object.__setattr__(self, "grown", None)
         assert self.written is not None
@@ -276,10 +273,10 @@ _MEMBERS = ("envelope", "screening", "authentication", "route", "outcome", "repl
 _FIELDS = ("envelope", "raw", *_MEMBERS[1:])
 
 
-def _json(value: Any) -> bytes:
+def _plain(value: Any) -> Any:
     if isinstance(value, Position):
-        value = {"log": value.log, "topic": value.topic, "partition": value.partition, "offset": value.offset}
-    return orjson.dumps(value)
+        return value._asdict()
+    raise TypeError(f"no fact: {value!r}")
 
 
 def _reader(kind: type) -> Any:
@@ -293,10 +290,14 @@ def _reader(kind: type) -> Any:
         for name in tuples:
             if name in mine:
                 mine[name] = tuple(mine[name])
-        try:
-            return kind(**mine)
-        except TypeError as error:
-            raise ValueError(f"not a facts document: {error}") from error
+        if len(mine) < len(known):  # an older version's, or none: the defaults of the others, and the words for what is missing
+            try:
+                return kind(**mine)
+            except TypeError as error:
+                raise ValueError(f"not a facts document: {error}") from error
+        made: Any = object.__new__(kind)
+        made.__dict__.update(mine)  # all are there: six times as fast as the call
+        return made
 
     return read
 
