@@ -14,13 +14,16 @@ _TOKEN = re.compile(
     r"""(?P<quoted>"(?:[^"\\]|\\.)*")
       | (?P<literal>\[[^\[\]\\\s]*\])
       | (?P<special>[<>,;:@.()])
-      | (?P<space>\s+)
+      | (?P<space>[ \t\r\n]+)
+      | (?P<blank>\s)
       | (?P<atom>[^\s"\[\]<>,;:@.()\\\x00-\x1f\x7f]+)
-      | (?P<junk>.)""",
+      | (?P<junk>\\[^,;]|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_IN_COMMENT = re.compile(r"\\.|[()]", re.DOTALL)
 _SIMPLE = re.compile(
-    r"[^<>@,;:()\"\[\]\\]*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)>\s*|\s*([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)\s*"
+    r"[^<>@,;:()\"\[\]\\]*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)>[ \t\r\n]*"
+    r"|[ \t\r\n]*([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)[ \t\r\n]*"
 )
 _ATOM_ASCII = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+\Z")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
@@ -105,28 +108,49 @@ class _Token(NamedTuple):
 def _elements(text: str) -> list[list[_Token]]:
     """The text split at the commas and group marks outside angle brackets, comments removed; a list of tokens each."""
     elements: list[list[_Token]] = [[]]
-    depth = 0
     angle = False
-    for match in _TOKEN.finditer(text):
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        assert match
+        at = match.end()
         token = _Token(match.lastgroup or "junk", match.group())
         mark = token.text if token.kind == "special" else ""
-        if depth:
-            # Quotes mean nothing within a comment, but a bracket in what looked like a quoted string there still counts.
-            depth += token.text.count("(") - token.text.count(")") if token.kind == "quoted" else (mark == "(") - (mark == ")")
-            continue
         if mark == "(":
-            depth = 1
-            elements[-1].append(_Token("space", " "))
+            at = _comment_end(text, at)
+            elements[-1].append(_Token("space", " ") if at else _UNREADABLE)
+            at = at or len(text)
         elif mark in (",", ";") and not angle:
             elements.append([])
         elif mark == ":" and not angle:
-            elements[-1] = []  # the name of a group
+            # What stands before it is the name of a group, and left out; but not what others may read as an address or as half of one.
+            elements[-1] = [] if all(_may_be_in_phrase(one) for one in elements[-1]) else [_UNREADABLE]
         else:
             angle = mark == "<" or (angle and mark != ">")
             elements[-1].append(token)
-    if depth or angle:
-        elements[-1].append(_Token("junk", "unclosed"))
+    if angle:
+        elements[-1].append(_UNREADABLE)
     return [_trim(element) for element in elements]
+
+
+_UNREADABLE = _Token("junk", "")
+
+
+def _comment_end(text: str, at: int) -> int:
+    """The place behind the comment in which `at` lies, 0 where it has no end. Comments may stand in comments, quotes mean nothing
+    there, and a backslash takes the next character with it (RFC 5322 section 3.2.2)."""
+    depth = 1
+    for mark in _IN_COMMENT.finditer(text, at):
+        depth += {"(": 1, ")": -1}.get(mark[0], 0)
+        if not depth:
+            return mark.end()
+    return 0
+
+
+def _may_be_in_phrase(token: _Token) -> bool:
+    """Whether a token may stand in the name of a group or before an address: brackets and dots are common there. An "@" is not, nor
+    what breaks the grammar: "a@b.com <c@d.com>" reads differently in different programs."""
+    return token.kind not in ("special", "junk") or token.text == "."
 
 
 def _trim(tokens: list[_Token]) -> list[_Token]:
@@ -146,8 +170,7 @@ def _mailbox(tokens: list[_Token]) -> Address | None:
         return _addr_spec(tokens)
     if len(marks) != 2 or tokens[marks[0]].text != "<" or marks[1] != len(tokens) - 1:
         return None
-    # A display name may hold anything but an "@" outside quotes: "a@b.com <c@d.com>" reads differently in different programs.
-    if any(token.text == "@" or token.kind == "junk" for token in tokens[: marks[0]]):
+    if not all(map(_may_be_in_phrase, tokens[: marks[0]])):
         return None
     return _addr_spec(_trim(tokens[marks[0] + 1 : marks[1]]))
 
@@ -188,7 +211,9 @@ def _build(local: str, domain: str) -> Address | None:
         local.encode()
     except UnicodeEncodeError:  # bytes that were not UTF-8 (RFC 6531 section 3.3)
         return None
-    return Address(local, domain, f"{local.lower()}@{compared}")
+    # The Kelvin sign is the one other character whose lower case is an ASCII letter: such an address is not the one that it looks like.
+    low = local.lower() if "\u212a" not in local else "\u212a".join(part.lower() for part in local.split("\u212a"))
+    return Address(local, domain, f"{low}@{compared}")
 
 
 def _unquote(local: str) -> str:

@@ -100,7 +100,8 @@ class AuthenticationStep(LaterStep):
             self._renew_keys()
         for item in items:
             one, accounts = known.authors[id(item)], known.accounts_for(item)
-            if "dkim-signature" in item.head and item.mail is not None and (one.from_ in accounts or one.sender in accounts):
+            judging = one.from_ in accounts or one.sender in accounts or (id(item) in known.recorded and known.recorded[id(item)].judged)
+            if judging and "dkim-signature" in item.head and item.mail is not None:
                 known.signed[id(item)] = dkim.signatures(item.mail)
         names = {
             signature.dns_name
@@ -212,7 +213,8 @@ class AuthenticationStep(LaterStep):
             return _NO_PROOF
         received = to_ms(item.facts.envelope.received_at)
         accounts, answers = known.accounts_for(item), known.answers_for(item)
-        return by_domain(item.head, who, accounts, signed, answers, self._policy, received)
+        assert item.mail is not None
+        return by_domain(item.head, who, accounts, signed, answers, self._policy, received, item.mail[: item.head.body])
 
     def _end(self, facts: Facts, status: Status, reason: str, known: _Known, detail: str) -> Decision:
         return whole(facts, status, reason, stage=self.name, at=known.at, detail=detail)

@@ -38,18 +38,21 @@ def evidence_of(facts: Facts) -> dict[str, Any] | None:
         return facts.replay.evidence if facts.replay else None
     if told.sender is None:
         return None
-    return {name: value for name in _MEMBERS if (value := getattr(told, name))} | {"account_active": told.account_active}
+    kept = {name: value for name in _MEMBERS if (value := getattr(told, name))} | {"account_active": told.account_active}
+    return kept | {"judged": True} if told.dkim else kept
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """sender: the author or Sender as it was judged. accounts: whose the addresses were; an address that is not there had none that
-    counted. answers: of DNS, by name. openpgp: what was found, None where nothing was judged."""
+    counted. answers: of DNS, by name. openpgp: what was found, None where nothing was judged. judged: DKIM signatures were, so one of
+    the authors had an account, which was not proved."""
 
     sender: str
     accounts: Mapping[str, Account]
     answers: Mapping[str, Answer]
     openpgp: Verification | None
+    judged: bool = False
 
     @classmethod
     def read(cls, facts: Facts) -> Self | None:
@@ -57,6 +60,8 @@ class Evidence:
         document = facts.replay.evidence if facts.replay else None
         if not document:
             return None
+        document = dict(document)
+        judged = bool(document.pop("judged", False))
         try:
             told = Authentication(source=None, strength="unknown", **document)
             return cls(
@@ -64,6 +69,7 @@ class Evidence:
                 _accounts(told),
                 {name: Answer.from_evidence(value) for name, value in told.dns.items()},
                 _verification(told.openpgp),
+                judged,
             )
         except (TypeError, ValueError, AttributeError, KeyError):
             return None

@@ -27,7 +27,7 @@ _READ = (
 _FIELD_LINE = rb"[ \t]|[!-9;-~]+[ \t]*:|From "
 _HEADER_END = re.compile(rb"^(?!" + _FIELD_LINE + rb")", re.MULTILINE)
 _LINE_START = re.compile(_FIELD_LINE)
-_MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)")
+_MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
 
 _NAMES: dict[str, str] = {}
@@ -128,9 +128,8 @@ class HeadReader:
 def split(raw: bytes) -> tuple[bytes, int]:
     """The header block (without the line of a mailbox's "From " separator where it stands first) and the offset at which the
     body starts. Line ends are LF or CRLF; a bare CR within the header ends a line too, as the standard parser has it."""
-    start = 0
-    if _MAILBOX_LINE.match(raw):
-        start = raw.find(b"\n") + 1 or len(raw)
+    separator = _MAILBOX_LINE.match(raw)
+    start = separator.end() if separator else 0
     match = _HEADER_END.search(raw, start)
     end = match.start() if match else len(raw)
     block = raw[start:end]

@@ -58,14 +58,17 @@ def by_domain(
     answers: Mapping[str, Answer],
     policy: Policy,
     received_ms: int,
+    header: bytes = b"",
 ) -> DomainProof:
-    """Judges every DKIM signature and the trusted Authentication-Results field, for From's account first and Sender's then."""
+    """Judges every DKIM signature and the trusted Authentication-Results field, for From's account first and Sender's then.
+
+    header: the mail's header block; without Authentication-Results, nothing of it is looked at."""
     limits = dkim.Limits(
         future=round(1000 * policy.max_future) if policy.max_future is not None else 1 << 53,
         max_age=round(1000 * policy.dkim_max_age) if policy.dkim_max_age is not None else None,
     )
     results = dkim.verify(signed, answers, received_ms, limits)
-    verdict = authres.judge(_fields(head), policy.authserv_id) if policy.authserv_id else None
+    verdict = _told(head, header, policy.authserv_id) if policy.authserv_id else None
     evidence = {
         # The key records stand under dns, once.
         "dkim": tuple(asdict(replace(result, key=None)) for result in results),
@@ -80,8 +83,11 @@ def by_domain(
     return DomainProof(reason=_why_not(results, verdict, policy), **evidence)  # type: ignore[arg-type]
 
 
-def _fields(head: Head) -> list[bytes]:
-    return [value.encode("utf-8", "surrogateescape") for value in head.all("authentication-results")]
+def _told(head: Head, header: bytes, authserv_id: str) -> authres.ResultsVerdict:
+    fields = [value.encode("utf-8", "surrogateescape") for value in head.all("authentication-results")]
+    if fields and not authres.sound(header):
+        return authres.ResultsVerdict(reason="the header can be read in more than one way, so nobody knows whose the field is")
+    return authres.judge(fields, authserv_id)
 
 
 def _method(
@@ -129,13 +135,18 @@ def by_openpgp(verification: Verification | None, account: Account, policy: Poli
     good = [signature for signature in verification.signatures if signature.verdict == "good"]
     own = [signature for signature in good if signature.fingerprint in account.fingerprints]
     if own:
-        return _own(own[0], policy, to_ms(received_at))
+        # Whoever changes keys signs with both for a while: the one that proves most counts, and of equals the first.
+        return min((_own(signature, policy, to_ms(received_at)) for signature in own), key=_weakness)
     if good:
         return Word("weak", f"signed by the key {good[0].fingerprint}, which is not one of the account's")
     first = next((signature for signature in verification.signatures if signature.verdict in FAULTS), None)
     if first:
         return Word("weak", first.reason, "bad-signature")
     return Word("weak", verification.signatures[0].reason if verification.signatures else "the signature cannot be judged")
+
+
+def _weakness(word: Word) -> int:
+    return 0 if word.strength == "strong" else 1 if word.ends is None else 2
 
 
 def _own(signature: Signature, policy: Policy, received_ms: int) -> Word:

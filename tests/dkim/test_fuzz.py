@@ -38,6 +38,11 @@ EXPLAINED: list[tuple[str, re.Pattern[bytes], str]] = [
         re.compile(rb"(?m)^From +:"),
         "dkimpy takes `From :` for a mailbox separator and skips it; RFC 5322 4.5 makes it a From",
     ),
+    (
+        "fields are present",
+        re.compile(rb"(?ims)^(Sender|Reply-To|To|Cc|Subject|Date|Message-ID|In-Reply-To|References)[ \t]*:.*^\1[ \t]*:"),
+        "dkimpy looks for a second From only; RFC 5322 3.6 allows one of each of these, and RFC 6376 8.15 describes the attack",
+    ),
     ("is no field", re.compile(rb"(?m)^:"), "dkimpy takes a colon for a field's name; RFC 5322 2.2 excludes it"),
     ("control character", re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"), "dkimpy takes any byte in a tag; RFC 6376 3.2"),
     ("not UTF-8", re.compile(rb"[\x80-\xff]"), "dkimpy takes any byte in a tag; RFC 8616"),
@@ -163,13 +168,25 @@ _VALUE = st.text(st.sampled_from('abc \t=;,<>@"()\\é'), max_size=30).map(str.en
 _FIELD = st.tuples(st.sampled_from([b"Subject", b"To", b"X-A", b"x-a", b"Cc", b"Date"]), st.lists(_VALUE, min_size=1, max_size=3)).map(
     lambda pair: pair[0] + b":" + b"\r\n ".join(pair[1])
 )
+
+
+def _single(field: bytes) -> bytes:
+    """By what a mail may have it once: an X- field as often as it likes."""
+    name = field.split(b":")[0].lower()
+    return field if name == b"x-a" else name
+
+
 _LINE = st.one_of(
     _VALUE, st.sampled_from([b"", b" ", b"\t", b"\r", b".", b"-- "]), st.binary(max_size=20).map(lambda data: data.replace(b"\n", b""))
 )
 
 
 @given(
-    st.lists(_FIELD, max_size=8), st.lists(_LINE, max_size=8), st.sampled_from(FORMS), st.sampled_from(["rsa-1024", "ed25519"]), st.data()
+    st.lists(_FIELD, max_size=8, unique_by=_single),
+    st.lists(_LINE, max_size=8),
+    st.sampled_from(FORMS),
+    st.sampled_from(["rsa-1024", "ed25519"]),
+    st.data(),
 )
 def test_any_mail_passes_once_it_is_signed_and_dkimpy_says_so_too(
     fields: list[bytes], lines: list[bytes], form: str, key: str, data: st.DataObject

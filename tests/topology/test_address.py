@@ -32,6 +32,20 @@ READ = [
     ("<@relay.org:a@b.org>", []),
     ("=?utf-8?q?a=40b.com?= <c@d.com>", ["c@d.com"]),
     ("a@b.com\x00@d.com", []),
+    # Forgery: comments that end for one program and go on for another.
+    ('(" ) eve@x.org (" ) a@b.com', []),
+    ("([) eve@x.org (]) a@b.com", []),
+    ("(\\) a@b.com (b)", []),
+    (r"(\) eve@x.org) a@b.com", ["a@b.com"]),
+    (r"eve@x.org (\): a@b.com (c);", []),
+    ("a@b.com\\, c@d.com", ["c@d.com"]),
+    # Forgery: an address where the name of a group should be.
+    ("eve@x.org: a@b.com;", []),
+    ("foo) <a@b.com>", []),
+    # Blanks beyond ASCII are characters of an address, not the space round it.
+    ("Jörg\u00a0Ö <a@b.com>", ["a@b.com"]),
+    ("\u3000a@b.com", []),
+    ("a\u2003@b.com", []),
 ]
 
 
@@ -47,8 +61,16 @@ def test_the_null_sender_is_not_an_unreadable_one(text: str, expected: str | Non
     assert envelope_key(text) == expected
 
 
+def test_an_address_where_the_name_of_a_group_should_be_makes_the_field_unreadable() -> None:
+    """So nobody is its author."""
+    assert parse_list("eve@x.org: a@b.com;")[1]
+    assert not parse_list("Our Friends: a@b.com;")[1]
+
+
 def test_look_alikes_are_different_addresses() -> None:
     assert key("a@раураl.com") != key("a@paypal.com")
+    assert key("mi\u212ae@x.org") != key("mike@x.org")  # the Kelvin sign, whose lower case is k
+    assert key("MI\u212aE\u00c9@x.org") == "mi\u212ae\u00e9@x.org"
 
 
 def test_bytes_that_are_not_utf8_make_no_address() -> None:
@@ -62,5 +84,14 @@ def test_any_text_is_read_and_what_is_read_reads_again(text: str) -> None:
 
 
 def test_long_hostile_fields_are_read_in_linear_time() -> None:
-    for text in ("(" * 100_000, '"' + "\\" * 100_000, "<" * 100_000, "a@b.c," * 20_000, "(a@b.c)" * 20_000, '"a" ' * 30_000):
+    for text in (
+        "(" * 100_000,
+        '"' + "\\" * 100_000,
+        "<" * 100_000,
+        "a@b.c," * 20_000,
+        "(a@b.c)" * 20_000,
+        '"a" ' * 30_000,
+        r"\"(" * 30_000,
+        r"\"" * 200_000,
+    ):
         parse_list(text)

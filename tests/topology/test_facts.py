@@ -108,4 +108,5 @@ def test_times_have_milliseconds_and_come_back() -> None:
 
 def test_evidence_is_cut_and_can_be_written_as_json() -> None:
     assert len(cut("x" * 5000)) == 1024
-    orjson.dumps(cut(b"\xff\xfe".decode("utf-8", "surrogateescape")))
+    for text in (b"\xff\xfe".decode("utf-8", "surrogateescape"), "a\ud800b", "\udfff", "\U0001f600\udc80"):
+        assert "\ufffd" in orjson.loads(orjson.dumps(cut(text)))

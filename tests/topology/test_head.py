@@ -51,9 +51,10 @@ def test_a_mailbox_separator_is_no_field() -> None:
     assert READER.read(b"From me@x.org Mon Mar  2 10:00:00 2026\nFrom: a@x.org\n\n").all("from") == [" a@x.org"]
 
 
+@pytest.mark.parametrize("separator", [b"", b"From me@x.org Mon Mar  2 10:00:00 2026"])
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
-def test_every_kind_of_line_end_is_read(ends: bytes) -> None:
-    head = READER.read(ends.join([b"From: a@x.org", b"To: b@x.org", b"", b"Cc: c@x.org"]))
+def test_every_kind_of_line_end_is_read(ends: bytes, separator: bytes) -> None:
+    head = READER.read(ends.join([*filter(None, [separator]), b"From: a@x.org", b"To: b@x.org", b"", b"Cc: c@x.org"]))
     assert (head.first("from"), head.first("to"), head.first("cc")) == ("a@x.org", "b@x.org", None)
 
 

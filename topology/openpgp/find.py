@@ -70,6 +70,8 @@ def find(raw: bytes) -> Place | None:
     """The first signed thing of the mail, or None. Raises AmbiguousError. Looks at each byte at most once a level of nesting."""
     first = True
     for part, spans in mime.walk(raw, 0, len(raw)):
+        # What is attached as a file is not what the mail says, though it may be its first part; nor is what stands in it.
+        first = first and not part.attached
         if spans is not None:
             if part.type.name == b"multipart/signed" and (place := _signed(raw, part, spans, first=first)):
                 return place

@@ -27,7 +27,9 @@ _MAX_VALUE = 4096
 _HEADER_TEXT = rb"(?:[!-9;-~]++:[^\n]*+(?:\n[ \t]++\S[^\n]*+)*+(?:\n|\Z))*+"
 _HEADER = re.compile(_HEADER_TEXT)
 _TOP_HEADER = re.compile(rb"(?:>?From [^\n]*+\n)?+" + _HEADER_TEXT)
-_WANTED = re.compile(rb"\n(content-type|content-transfer-encoding):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
+_WANTED = re.compile(rb"\n(content-type|content-transfer-encoding|content-disposition):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
+
+_NAMES = (b"content-type", b"content-transfer-encoding", b"content-disposition")
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 
@@ -51,7 +53,7 @@ _DEFAULT = ContentType(b"text/plain", {}, True)
 
 class Part(NamedTuple):
     """A part of a mail, or the mail itself (path ""). start: of its header. body: of its body. end: of both, without the line
-    end that belongs to the boundary behind it. All are offsets in the mail."""
+    end that belongs to the boundary behind it. All are offsets in the mail. attached: it is shown as a file, not as text (RFC 2183)."""
 
     path: str
     type: ContentType
@@ -59,6 +61,7 @@ class Part(NamedTuple):
     start: int
     body: int
     end: int
+    attached: bool = False
 
     def child(self, number: int) -> str:
         """The path of the part's child, counted from 1."""
@@ -68,16 +71,15 @@ class Part(NamedTuple):
 def read_part(raw: bytes, path: str, start: int, end: int) -> Part:
     """The part whose header begins at `start`. Raises AmbiguousError."""
     header_end, body = _header_end(raw, start, end)
-    types: list[bytes] = []
-    encodings: list[bytes] = []
-    for name, value in _fields(raw[start:header_end], top=not path):
-        (types if name == b"content-type" else encodings).append(value)
+    fields = _fields(raw[start:header_end], top=not path)
+    types, encodings, dispositions = ([value for name, value in fields if name == wanted] for wanted in _NAMES)
     if any(len(value) > _MAX_VALUE for value in types + encodings):
         raise AmbiguousError(f"{_place(path)} has a Content-Type or Content-Transfer-Encoding of more than {_MAX_VALUE} bytes")
     if len(types) > 1 or len(encodings) > 1:
         raise AmbiguousError(f"{_place(path)} has {'Content-Type' if len(types) > 1 else 'Content-Transfer-Encoding'} more than once")
     encoding = encodings[0].strip(b" \t").lower() if encodings else b""
-    return Part(path, content_type(types[0]) if types else _DEFAULT, encoding, start, body, end)
+    attached = bool(path) and any(value.strip(b" \t").lower().startswith(b"attachment") for value in dispositions)
+    return Part(path, content_type(types[0]) if types else _DEFAULT, encoding, start, body, end, attached)
 
 
 def walk(raw: bytes, start: int, end: int) -> Iterator[tuple[Part, list[tuple[int, int]] | None]]:
