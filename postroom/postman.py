@@ -64,6 +64,8 @@ class _Job:
 
 class Postman(Stage):
     """See the module. gone: the words in place of an original that is no longer kept. clock: ms since 1970 UTC, for the time of sending.
+    silent_before: nobody is written to about a mail received before then (RFC 3339 as in the facts), unless a replay asked for it: what was
+    sent since a backup is not known to the log that was made of it.
 
     A crash after a mail was sent and before the commit sends it once more, with the same bytes (a Maildir then has it once). A
     batch that comes again to this process (the relay left half-way, a commit failed) sends nothing twice. So give it small batches:
@@ -83,7 +85,9 @@ class Postman(Stage):
         recent: Recent,
         gone: str,
         clock: Callable[[], int],
+        silent_before: str | None = None,
     ) -> None:
+        self._silent_before = silent_before or ""
         self._topics = topics
         self._outbox = outbox
         self._archive = archive
@@ -132,6 +136,8 @@ class Postman(Stage):
 
     def _job(self, record: Record) -> _Job:
         facts = facts_of(record)
+        if facts.envelope.received_at < self._silent_before and facts.replay is None:
+            return _Job(record, facts, "silent-before")
         # What was tried before was within the limits then.
         limited = None if attempts(record) else self._limits.exceeded(record)
         job = _Job(record, facts, limited)

@@ -191,6 +191,7 @@ class Roles:
             recent=self._replies_of_the_day,
             gone=policy.templates.gone(policy.context),
             clock=now_ms,
+            silent_before=settings.silent_before,
         )
         plan = RetryPlan(tuple(topics.reply_retries()), settings.retry_delays, settings.give_up)
         return Runner(site.log, topics.group("postman"), [topics.replies], stage, plan, self._options(50))

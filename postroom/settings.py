@@ -7,6 +7,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from topology.address import domain_key
 from topology.address import key as address_key
+from topology.facts import rfc3339
 from topology.screening import DEFAULT_MAX_RECEIVED, rules
 
 
@@ -50,6 +52,19 @@ def seconds(value: Any) -> float:
 def seconds_or_off(value: Any) -> float | None:
     """As `seconds`; None for "off"."""
     return None if value in ("off", None) else seconds(value)
+
+
+def instant(value: Any) -> str | None:
+    """A time with its zone, as TOML or RFC 3339 writes it, in UTC with milliseconds. Raises ValueError."""
+    if value in ("", None):
+        return None
+    try:
+        time = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no time: write 2026-03-02T10:00:00Z") from None
+    if time.tzinfo is None:
+        raise ValueError(f"{value} has no time zone: write {time.isoformat()}Z for UTC")
+    return rfc3339(round(time.timestamp() * 1000))
 
 
 def octets(value: Any) -> int:
@@ -107,6 +122,7 @@ def _account_query(value: str) -> str:
 Seconds = Annotated[float, BeforeValidator(seconds)]
 SecondsOrOff = Annotated[float | None, BeforeValidator(seconds_or_off)]
 Octets = Annotated[int, BeforeValidator(octets)]
+Instant = Annotated[str | None, BeforeValidator(instant)]
 Domain = Annotated[str, AfterValidator(_domain)]
 MailAddress = Annotated[str, AfterValidator(_address)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
@@ -275,6 +291,7 @@ class ReplySettings(_Section):
     smtp: str | None = None
     per_address_a_day: int = Field(10, ge=0)
     max_an_hour: int = Field(1000, ge=0)
+    silent_before: Instant = None
     from_: MailAddress = Field("postroom@localhost.localdomain", alias="from")
     help: str = ""
     templates: Path | None = None

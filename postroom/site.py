@@ -6,7 +6,7 @@ Parts are imported where they are made: `list` needs neither DNS nor cryptograph
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ import typer
 
 from postroom.forgotten import refuse_forgotten
 from postroom.settings import Config, SettingsError, load
+from streams.copying import MARK
 from streams.errors import Fatal, TopicMissing
 from streams.faults import Hold
 from streams.log import Log, TopicSpec
@@ -109,6 +110,7 @@ class Site:
         somebody has to look, because a topic that vanished took its mails with it. Raises Fatal when one has another number of
         partitions than the settings say: order and repeats are by key, hence by partition."""
         there = self.log.topics()
+        self.refuse_half_a_copy(there)
         specs = self.topic_specs()
         missing = [spec.name for spec in specs if spec.name not in there]
         if len(missing) == len(specs):
@@ -121,8 +123,17 @@ class Site:
             first = drifted[0]
             raise Fatal(f"{first.name}: {partitions_differ(first, there[first.name])} (`postroom topics` shows all)")
 
+    def refuse_half_a_copy(self, there: Container[str]) -> None:
+        """Raises Fatal where a copy into this log is under way, or was cut short."""
+        if (mark := f"{self.topics.prefix}.{MARK}") in there:
+            raise Fatal(
+                f"a copy into {self.settings.log.url} with the prefix {self.topics.prefix} is not finished (there is a topic {mark}): run "
+                "the same `postroom copy` again, which begins anew, or delete the topics of this prefix"
+            )
+
     def create_topics(self, specs: Iterable[TopicSpec]) -> None:
         """Creates topics, and writes the start of every group. Raises Fatal where the log has forgotten one."""
+        self.refuse_half_a_copy(self.log.topics())
         self.log.create(list(specs))
         refuse_forgotten(self.log, self.groups().items(), self.topics.outcomes)
         for group, topics in self.groups().items():

@@ -300,7 +300,8 @@ class Runner:
             if self._waiting:
                 for at, standing in standings.items():
                     if self._waiting.is_retry(at):
-                        self._waiting.assigned(self._log.read(at.topic, at.partition, start=standing.offset))
+                        there = self._log.read(at.topic, at.partition, start=standing.offset)
+                        self._waiting.assigned(record for record in there if not record.carried)
 
     def _revoked(self, partitions: frozenset[int]) -> None:
         """Finishes what is under way while the partitions are still ours, takes their notes back, and forgets them."""

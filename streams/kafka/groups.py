@@ -19,7 +19,7 @@ PATIENCE = 1.0
 
 _KEPT = 8
 
-_STARTING = frozenset(
+STARTING = frozenset(
     {
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -57,7 +57,7 @@ class Groups:
             try:
                 return _from_outside(self._outsider(group, "read_committed"), ats, PATIENCE)
             except KafkaException as exception:
-                if exception.args[0].code() not in _STARTING | {KafkaError._TIMED_OUT}:
+                if exception.args[0].code() not in STARTING | {KafkaError._TIMED_OUT}:
                     raise
             return _from_outside(self._outsider(group, "read_uncommitted"), ats, CALL_SECONDS)
         raise AssertionError  # The border lets nothing through.
@@ -139,7 +139,7 @@ def committed(consumer: Consumer, ats: Sequence[At], timeout: float) -> dict[Top
                 if at.error is not None:
                     raise KafkaException(at.error)
         except KafkaException as exception:
-            if exception.args[0].code() not in _STARTING or time.monotonic() > deadline:
+            if exception.args[0].code() not in STARTING or time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
         else:

@@ -14,9 +14,10 @@ _NOBODY = -1
 """PARTITION_UA: the partitioner chooses."""
 
 
-def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | None, Message], None] | None = None) -> None:
+def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | None, Message], None] | None = None, time_ms: int = 0) -> None:
     """Hands a draft to a producer, which sends it in the background. report: called by the producer's `poll` with what became of it.
-    Waits while the producer's queue is full. Raises KafkaException for what the client itself sees to be wrong."""
+    time_ms: for topics that keep a producer's time; 0 for now. Waits while the producer's queue is full. Raises KafkaException for what the
+    client itself sees to be wrong."""
     headers: list[tuple[str, str | bytes | None]] = list(draft.headers)
     if draft.carried:
         headers.append((CARRIED, b"1"))
@@ -25,7 +26,7 @@ def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | Non
     partition = _NOBODY if draft.partition is None else draft.partition
     while True:
         try:
-            producer.produce(draft.topic, draft.value, draft.key, partition, on_delivery=report, headers=headers)
+            producer.produce(draft.topic, draft.value, draft.key, partition, on_delivery=report, timestamp=time_ms, headers=headers)
         except BufferError:
             producer.poll(0.05)
         else:
@@ -40,6 +41,15 @@ def record(message: Message) -> Record:
     carried, digest, ours = _headers(headers) if headers else _NO_HEADERS
     value = message.value() or b""
     return Record(read.topic(), read.partition(), read.offset(), time if kind else 0, message.key(), value, ours, carried, digest)
+
+
+def bare(message: Message) -> Record:
+    """The record without its value and digest."""
+    read: Any = message
+    kind, time = message.timestamp()
+    headers = read.headers()
+    carried, _, ours = _headers(headers) if headers else _NO_HEADERS
+    return Record(read.topic(), read.partition(), read.offset(), time if kind else 0, message.key(), b"", ours, carried)
 
 
 def is_carried(message: Message) -> bool:

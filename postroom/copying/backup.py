@@ -1,0 +1,157 @@
+"""A backup: a folder with the log as a SQLite file, the archive, and a word on both; and putting it back.
+
+    log.db          the log as of one moment
+    archive/        the contents that it refers to
+    backup.json     when, which prefix, what fsck said
+
+It is written under another name and renamed when it is whole. The log is taken first: whatever it refers to was in the archive before.
+"""
+
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from postroom.archive import ObjectArchive
+from postroom.copying.copy import Bar, Differs, Tick, copy
+from postroom.copying.ends import file_of, filling, refuse_missing, stands_still, with_log
+from postroom.copying.objects import carry
+from postroom.reading.fsck import fsck
+from postroom.site import Site, now_ms
+from streams.errors import Fatal
+from streams.sqlite import SqliteLog, schema
+from streams.sqlite.border import border
+from streams.sqlite.copying import FileInPlace
+from topology.facts import rfc3339
+from topology.records import Topics
+
+LOG, ARCHIVE, WORD = "log.db", "archive", "backup.json"
+_PARTIAL = ".partial"
+_VERSION = 1
+_PAGES = 4096
+"""Pages of a step of the copying: 16 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What backup.json says. taken_at: the moment that the log shows, RFC 3339; contents: how many the archive has; fsck: its counts."""
+
+    taken_at: str
+    prefix: str
+    contents: int
+    fsck: dict[str, int]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"version": _VERSION} | asdict(self)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Backup":
+        """Raises Fatal where that is no backup, or of a newer release."""
+        try:
+            document = orjson.loads((folder / WORD).read_bytes())
+            version = document.pop("version")
+        except (OSError, ValueError, KeyError) as error:
+            raise Fatal(f"{folder}: no backup of postroom's: there is no {WORD} that can be read") from error
+        if version > _VERSION:
+            raise Fatal(f"{folder}: a backup of version {version}; this program reads {_VERSION}: use the newer release")
+        return cls(**document)
+
+
+def take(site: Site, to: Path, bar: Bar) -> Backup:
+    """Writes a backup into a folder that is not there, or empty. On SQLite others may work on the log meanwhile; on Kafka nobody may.
+    Raises Fatal, Transient, Hold, Differs, Busy."""
+    to = to.absolute()
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise Fatal(f"{to} is there already: name a folder that is not, or is empty")
+    partial = to.with_name(to.name + _PARTIAL)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(mode=0o700, parents=True)
+    at = rfc3339(now_ms())
+    file = file_of(site)
+    if file is not None:
+        with bar("log", None) as tick:
+            _snapshot(file, partial / LOG, tick)
+    else:
+        with closing(with_log(site, f"sqlite:///{partial / LOG}", site.topics.prefix)) as target, closing(filling(target)) as new:
+            copy(site, target, new, lambda: stands_still(site), bar)
+    with bar("archive", None) as tick:
+        contents = carry(site.archive, _archive(partial), tick)
+    with bar("checking", None) as tick:
+        backup = Backup(at, site.topics.prefix, contents, _fsck(partial / LOG, site.topics, tick))
+    (partial / WORD).write_bytes(orjson.dumps(backup.document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    if to.exists():
+        to.rmdir()
+    partial.rename(to)
+    return backup
+
+
+def restore_log(site: Site, folder: Path, bar: Bar) -> Backup:
+    """Puts a backup in place as the log and archive of an installation, whose log must hold no records. A log on Kafka, with another
+    prefix or another number of partitions is filled as `copy` does it. Raises Fatal, Transient, Hold, Differs."""
+    folder = folder.absolute()
+    backup = Backup.read(folder)
+    with closing(with_log(site, f"sqlite:///{folder / LOG}", backup.prefix)) as source:
+        refuse_missing(source)
+        if (file := file_of(site)) is None or not _fits(source, site):
+            with closing(filling(site)) as new:
+                _carry(folder, site, bar)
+                copy(source, site, new, lambda: None, bar)
+            return backup
+    place = FileInPlace(file)
+    try:
+        place.take()
+        _carry(folder, site, bar)
+        shutil.copyfile(folder / LOG, place.path)
+        place.path.chmod(0o600)
+        with bar("checking", None) as tick:
+            found = _fsck(place.path, site.topics, tick)
+        if found != backup.fsck:
+            raise Differs(f"{folder / LOG} is not what it was when it was written: fsck says {found} instead of {backup.fsck}")
+        place.finish()
+    finally:
+        place.close()
+    return backup
+
+
+def _fits(source: Site, site: Site) -> bool:
+    """Whether the log can be taken as it is: same prefix, and the number of partitions that the settings ask for."""
+    partitions = site.settings.log.topics.partitions
+    return source.topics.prefix == site.topics.prefix and source.log.topics().get(source.topics.raw) == partitions
+
+
+def _carry(folder: Path, site: Site, bar: Bar) -> None:
+    with bar("archive", None) as tick:
+        carry(_archive(folder), site.archive, tick)
+
+
+def _archive(folder: Path) -> ObjectArchive:
+    return ObjectArchive(f"file:{folder / ARCHIVE}", folder)
+
+
+def _snapshot(file: Path, to: Path, tick: Tick) -> None:
+    """The log as of now, by SQLite's online backup. The reading transaction that is held keeps it to one moment, and from beginning again
+    whenever somebody writes; the write-ahead log grows meanwhile."""
+    to.touch(0o600)
+    done = 0
+
+    def progress(_status: int, remaining: int, total: int) -> None:
+        nonlocal done
+        tick(total - remaining - done)
+        done = total - remaining
+
+    with border(file), closing(schema.connect(file, write=False)) as source, closing(sqlite3.connect(to)) as target:
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM meta").fetchone()
+        source.backup(target, pages=_PAGES, progress=progress)
+
+
+def _fsck(file: Path, topics: Topics, tick: Tick) -> dict[str, int]:
+    with closing(SqliteLog(file)) as log:
+        counts = fsck(log, topics, tick=tick).counts
+    schema.lock_path(file).unlink(missing_ok=True)
+    return counts
