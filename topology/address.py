@@ -85,7 +85,8 @@ def parse_list(text: str) -> tuple[list[Address], bool]:
     """The readable addresses of a header field's value (unfolded or not), groups opened, in order; and whether anything in it
     could not be read. Linear in the length of the text; never raises."""
     if simple := _SIMPLE.fullmatch(text):
-        address = _from_simple(simple[1] or simple[2])
+        bare = simple[1] or simple[2]
+        address = _from_simple(bare) if len(bare) <= _MAX_ADDRESS else _from_simple.__wrapped__(bare)
         return ([address], False) if address else ([], True)
     found: list[Address] = []
     broken = False
@@ -197,6 +198,7 @@ def _words(tokens: list[_Token]) -> list[_Token] | None:
     return words if all(token.kind in ("atom", "quoted", "literal") for token in words) else None
 
 
+@lru_cache(maxsize=32768)
 def _from_simple(text: str) -> Address | None:
     local, _, domain = text.partition("@")
     return None if local.startswith(".") or local.endswith(".") or ".." in local else _build(local, domain)

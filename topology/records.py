@@ -4,6 +4,8 @@ A mail's record has the mail, byte for byte, as its value and the facts in the h
 its value. Required attributes only: ce_specversion, ce_id, ce_type, ce_source, content-type.
 """
 
+from functools import lru_cache
+
 from streams.record import Draft, Headers, Position, Record
 from topology import ids
 from topology.address import key as address_key
@@ -56,13 +58,16 @@ class Topics:
 
 
 def _headers(source: bytes, kind: bytes, id_: str, content_type: bytes) -> Headers:
-    return (
-        ("ce_specversion", b"1.0"),
-        ("ce_id", id_.encode()),
-        ("ce_type", b"postroom." + kind),
-        ("ce_source", source),
-        ("content-type", content_type),
-    )
+    return (_SPECVERSION, ("ce_id", id_.encode()), *_same(source, kind, content_type))
+
+
+_SPECVERSION = ("ce_specversion", b"1.0")
+
+
+@lru_cache(maxsize=256)
+def _same(source: bytes, kind: bytes, content_type: bytes) -> Headers:
+    """What all records of a kind have alike."""
+    return ("ce_type", b"postroom." + kind), ("ce_source", source), ("content-type", content_type)
 
 
 def mail_draft(

@@ -8,6 +8,7 @@ from the envelope each address is a delivery.
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from topology import ids
@@ -62,22 +63,24 @@ class Table:
         for destination in destinations:
             for domain in destination.domains:
                 self._by_domain.setdefault(domain, []).append(destination)
+        self._candidates = lru_cache(maxsize=4096)(self._found)
 
     def match(self, address: Address) -> Match | None:
         """The handler of an address, or None. An exact domain goes before a wildcard, and a nearer one before a wider."""
-        domain = address.key_domain
-        candidates = [domain]
+        for destination in self._candidates(address.key_domain):
+            if not destination.patterns:
+                return Match(address, destination, {})
+            for pattern in destination.patterns:
+                if fit := pattern.fullmatch(address.local):
+                    return Match(address, destination, _captures(fit))
+        return None
+
+    def _found(self, domain: str) -> list[Destination]:
+        names = [domain]
         while "." in domain:
             domain = domain.partition(".")[2]
-            candidates.append(f"*.{domain}")
-        for candidate in (*candidates, "*"):
-            for destination in self._by_domain.get(candidate, ()):
-                if not destination.patterns:
-                    return Match(address, destination, {})
-                for pattern in destination.patterns:
-                    if fit := pattern.fullmatch(address.local):
-                        return Match(address, destination, _captures(fit))
-        return None
+            names.append(f"*.{domain}")
+        return [destination for name in (*names, "*") for destination in self._by_domain.get(name, ())]
 
 
 def _captures(fit: re.Match[str]) -> dict[str, str]:

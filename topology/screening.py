@@ -9,6 +9,7 @@ Beside them stand the weaker signs: such a mail may be handled, but no mail of o
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from topology.address import envelope_key
@@ -91,7 +92,10 @@ def _null_sender(head: Head, envelope: Envelope) -> str | None:
 
 
 def _delivery_report(head: Head, _envelope: Envelope) -> str | None:
-    return next((f"Content-Type: {value.strip()}" for value in head.all("content-type") if _media_type(value) == "multipart/report"), None)
+    for value in head.all("content-type"):
+        if _media_type(value) == "multipart/report":
+            return f"Content-Type: {value.strip()}"
+    return None
 
 
 def _precedence(head: Head, _envelope: Envelope) -> str | None:
@@ -108,12 +112,12 @@ def _auto_submitted(head: Head, _envelope: Envelope) -> str | None:
 
 
 def _robot(head: Head, envelope: Envelope) -> str | None:
-    for name in head.names & _ROBOT_FIELDS:
+    for name in () if _ROBOT_FIELDS.isdisjoint(head.names) else head.names & _ROBOT_FIELDS:
         if (head.first(name) or "").lower() not in ("no", "false"):
             return f"{name.title()}: {head.first(name)}"
     for name in ("from", "sender"):
         for value, (found, broken) in zip(head.all(name), head.addresses(name), strict=True):
-            if any(is_robot(address.local) for address in found) or ((broken or not found) and _ROBOT_TEXT.search(value)):
+            if [address for address in found if is_robot(address.local)] or ((broken or not found) and _ROBOT_TEXT.search(value)):
                 return f"{name.title()}: {value.strip()}"
     sender = envelope.sender or envelope_key(head.first("return-path") or "")
     return f"Return-Path: {sender}" if sender and is_robot(sender.rpartition("@")[0]) else None
@@ -121,13 +125,21 @@ def _robot(head: Head, envelope: Envelope) -> str | None:
 
 def is_robot(local: str) -> bool:
     """Whether a local part is that of a robot by its name: mailer-daemon, postmaster, no-reply and their kin."""
+    # Senders come again and again; long ones stay out of the memory, so that a hostile one cannot fill it.
+    return _is_robot(local) if len(local) <= 64 else _is_robot.__wrapped__(local)
+
+
+@lru_cache(maxsize=32768)
+def _is_robot(local: str) -> bool:
     low = local.lower()
     return bool(_ROBOT_LOCALS.fullmatch(low) or _ROBOT_PREFIX.match(low))
 
 
 def _list(head: Head, _envelope: Envelope) -> str | None:
-    name = next((name for name in head.names if name.startswith("list-")), None)
-    return f"{name.title()}: {head.first(name)}" if name else None
+    for name in head.names:
+        if name.startswith("list-"):
+            return f"{name.title()}: {head.first(name)}"
+    return None
 
 
 class _Loop:
@@ -201,9 +213,17 @@ def _suppressed(head: Head, _envelope: Envelope) -> str | None:
 
 
 def _list_manager(head: Head, envelope: Envelope) -> str | None:
-    found = [address.local.lower() for addresses, _ in head.addresses("from") for address in addresses]
+    found = [address.local for addresses, _ in head.addresses("from") for address in addresses]
     found.append((envelope.sender or "").rpartition("@")[0])
-    return next((local for local in found if _LIST_MANAGER.fullmatch(local)), None)
+    for local in found:
+        if _is_list_manager(local) if len(local) <= 64 else _is_list_manager.__wrapped__(local):
+            return local.lower()
+    return None
+
+
+@lru_cache(maxsize=32768)
+def _is_list_manager(local: str) -> bool:
+    return _LIST_MANAGER.fullmatch(local.lower()) is not None
 
 
 def _automatic_subject(head: Head, _envelope: Envelope) -> str | None:
