@@ -50,8 +50,8 @@ def replay(
 ) -> None:
     """Preview what would become of recorded mails now; with --apply, process them again.
 
-    The preview writes nothing and calls no handler; its exit status is 1 when a delivery would not be as it was. A replay takes only
-    deliveries that are not handled (see --redo) and no longer on their way, and writes to nobody (see --replies)."""
+    The preview writes nothing, and of handlers calls only their own `preview`; its exit status is 1 when a delivery would not be as it
+    was. A replay takes only deliveries that are not handled (see --redo) and not on their way, and writes to nobody (see --replies)."""
     site = from_context(ctx)
     number = resume or abandon
     if number is not None:

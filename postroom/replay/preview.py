@@ -1,12 +1,15 @@
-"""The preview: what would become of recorded mails. Nothing is written, and no handler is called."""
+"""The preview: what would become of recorded mails. Nothing is written, and of handlers only their own `preview` is called."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
+from handlers.word import Said
+from handlers.word import Word as HandlerWord
 from postroom.replay.entry import STAGES, Plan, batches
 from postroom.replay.selection import Chosen
+from postroom.replay.trying import Trying
 from streams.faults import Hold, Newer
 from streams.record import Record
 from topology.ending import whole
@@ -20,7 +23,8 @@ EXAMPLES = 3
 
 
 class Word(NamedTuple):
-    """What becomes of a delivery. status: None where a handler would be given it, and then reason is None too."""
+    """What becomes of a delivery. status: None where a handler would be given it; reason is then "retry" where its preview asks for time,
+    and None where it has no preview and is not called."""
 
     status: str | None
     reason: str | None
@@ -28,12 +32,12 @@ class Word(NamedTuple):
 
     def __str__(self) -> str:
         if self.status is None:
-            return f"handler:{self.handler}"
+            return f"handler:{self.handler}, {self.reason or 'handler not called'}"
         return ", ".join(filter(None, (self.status, self.reason)))
 
 
 class Change(NamedTuple):
-    """before: what became of it. by_handler: the handler has said so itself. after: what would."""
+    """before: what became of it. by_handler: the handler has said so itself. after: what would, by its preview where it has one."""
 
     before: Word
     by_handler: bool
@@ -100,10 +104,19 @@ def _oldest(examples: Sequence[Example]) -> list[Example]:
     return list({example.mail_id: example for example in sorted(examples, reverse=True)}.values())[: -EXAMPLES - 1 : -1]
 
 
-class Judge:
-    """Runs the stages on recorded mails. steps: bounce filter, authentication and routing; reader: theirs; source: brings the mails."""
+class End(NamedTuple):
+    """What becomes of a delivery, or of the whole mail (recipient None)."""
 
-    def __init__(self, steps: Sequence[Step], reader: HeadReader, source: MailSource, plan: Plan) -> None:
+    recipient: str | None
+    word: Word
+
+
+class Judge:
+    """Runs the stages on recorded mails. steps: bounce filter, authentication and routing; reader: theirs; source: brings the mails;
+    trying: asks handlers for their previews."""
+
+    def __init__(self, steps: Sequence[Step], reader: HeadReader, source: MailSource, plan: Plan, trying: Trying) -> None:
+        self._trying = trying
         self._steps = steps
         self._reader = reader
         self._source = source
@@ -123,32 +136,40 @@ class Judge:
             tick(len(batch))
         return found
 
-    def _run(self, batch: Sequence[Chosen]) -> list[list[Facts] | None]:
-        """The routes and outcomes of each mail; None for one that is gone."""
-        ends: list[list[Facts] | None] = [[] for _ in batch]
+    def _run(self, batch: Sequence[Chosen]) -> list[list[End] | None]:
+        """What becomes of each mail; None for one that is gone."""
+        raws = self._source.of_facts([mail.latest for mail in batch])
+        reached: list[list[Facts]] = [[] for _ in batch]
         going: dict[int, Item] = {}
         starts: dict[int, int] = {}
-        for place, (mail, raw) in enumerate(zip(batch, self._source.of_facts([mail.latest for mail in batch]), strict=True)):
+        for place, (mail, raw) in enumerate(zip(batch, raws, strict=True)):
             stage = self._plan.stage(mail)
             entering = self._plan.facts(mail, stage)
-            if raw is None:
-                ends[place] = None
-            elif stage == "handler":
-                ends[place] = entering
-            else:
+            if raw is not None and stage == "handler":
+                reached[place] = entering
+            elif raw is not None:
                 record = Record(mail.raw.topic, mail.raw.partition, mail.raw.offset, 0, None, b"")
                 going[place] = Item(record, entering[0], raw, self._reader)
                 starts[place] = STAGES.index(stage)
         for number, step in enumerate(self._steps):
             mine = [place for place in going if starts[place] <= number]
             for place, decision in zip(mine, _decided(step, [going[place] for place in mine]), strict=True):
-                reached = ends[place]
-                assert reached is not None
-                reached += (*decision.routes, *decision.outcomes)
+                reached[place] += (*decision.routes, *decision.outcomes)
                 going[place].facts = decision.facts
                 if not decision.onward:
                     del going[place]
-        return ends
+        return self._ends(reached, raws)
+
+    def _ends(self, reached: Sequence[list[Facts]], raws: Sequence[bytes | None]) -> list[list[End] | None]:
+        """The words on what the mails have come to: an outcome, or a handler, which is asked where it has a preview."""
+        routed = [(facts, raw) for those, raw in zip(reached, raws, strict=True) if raw is not None for facts in those if not facts.outcome]
+        words = iter(self._trying.words(routed))
+        return [
+            None
+            if raw is None
+            else [End(_recipient(facts), _word(facts) if facts.outcome else _of_handler(facts, next(words))) for facts in those]
+            for those, raw in zip(reached, raws, strict=True)
+        ]
 
 
 def _decided(step: Step, items: Sequence[Item]) -> list[Decision]:
@@ -168,13 +189,12 @@ def _decided(step: Step, items: Sequence[Item]) -> list[Decision]:
         return [whole(facts, "failed", "stage-error", stage=step.name, at=facts.envelope.received_at, detail=detail)]
 
 
-def _changes(mail: Chosen, after: Sequence[Facts]) -> Iterator[tuple[Example, Change]]:
+def _changes(mail: Chosen, after: Sequence[End]) -> Iterator[tuple[Example, Change]]:
     """What changes for each of the mail's deliveries. Where it ended whole, before or after, that stands for each of them."""
-    ends = [(_recipient(facts), _word(facts)) for facts in after]
     for row, facts in zip(mail.rows, mail.facts, strict=True):
         before = Word(row["status"], row["reason"], row["handler"])
         by_handler = facts.outcome is not None and facts.outcome.stage.startswith("handler:")
-        for recipient, word in ends:
+        for recipient, word in after:
             if row["recipient"] is None or recipient in (None, row["recipient"]):
                 yield Example(str(row["decided_at"]), facts.envelope.mail_id), Change(before, by_handler, word)
 
@@ -186,6 +206,13 @@ def _recipient(facts: Facts) -> str | None:
 
 
 def _word(facts: Facts) -> Word:
-    if facts.outcome:
-        return Word(facts.outcome.status, facts.outcome.reason, facts.outcome.handler)
-    return Word(None, None, facts.route.handler if facts.route else None)
+    assert facts.outcome
+    return Word(facts.outcome.status, facts.outcome.reason, facts.outcome.handler)
+
+
+def _of_handler(facts: Facts, word: HandlerWord | None) -> Word:
+    """What a handler says by its preview; it asks for time, or is not called."""
+    handler = facts.route.handler if facts.route else None
+    if isinstance(word, Said):
+        return Word(word.status, word.reason, handler)
+    return Word(None, None if word is None else "retry", handler)

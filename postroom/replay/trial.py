@@ -11,6 +11,7 @@ from postroom.replay.entry import Plan, Stage, first
 from postroom.replay.preview import Judge, Preview
 from postroom.replay.selection import Selection
 from postroom.replay.steps import source, steps
+from postroom.replay.trying import Trying
 from postroom.site import Site
 
 FEW = 20_000
@@ -62,7 +63,8 @@ class Part:
         judge = Site.at(trial.judge) if trial.judge else site
         judge.read_parts()
         plan = Plan(trial.start, frozenset(judge.handler_names), trial.as_of_now)
-        self._judge = Judge(steps(site, judge), judge.reader, source(site), plan)
+        self._trying = Trying(judge, site.archive)
+        self._judge = Judge(steps(site, judge), judge.reader, source(site), plan, self._trying)
         self._chosen: Selection | None = None
 
     @classmethod
@@ -72,6 +74,7 @@ class Part:
 
     def close(self) -> None:
         """See `Worker`."""
+        self._trying.close()
         if self._owns_site:
             self._site.close()
 
