@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := .venv-peers
+FUZZ := .venv-fuzz
+SECONDS ?= 60
 
-.PHONY: run test lint format bench bench-kafka peers chaos lock clean
+.PHONY: run test lint format bench bench-kafka peers chaos fuzz lock clean
 
 run: $(STAMP)  ## the demo on the embedded log: mails in, outcomes out
 	@$(BIN)/postroom demo
@@ -40,6 +42,17 @@ $(PEERS)/.installed: benchmarks/requirements-peers.txt $(STAMP)
 chaos: $(STAMP)  ## the long form of the kill -9 tests
 	$(BIN)/python -m pytest -m soak tests/chaos tests/onkafka tests/replay
 
+fuzz: $(STAMP) $(FUZZ)/.tried  ## change signed mails for SECONDS (60), guided by atheris where it can be had: none may prove what it should not
+	@if [ -e $(FUZZ)/.installed ]; then exec $(FUZZ)/bin/python -m tests.fuzz --seconds $(SECONDS); \
+	else exec $(BIN)/python -m tests.fuzz --seconds $(SECONDS); fi
+
+$(FUZZ)/.tried: tests/fuzz/requirements.txt $(STAMP)
+	@$(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r tests/fuzz/requirements.txt \
+	  && touch $(FUZZ)/.installed || echo "atheris has no wheel for this Python and machine: the target's own loop runs instead" >&2
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > $$($(FUZZ)/bin/python -c 'import site; print(site.getsitepackages()[0])')/behind.pth
+	@touch $@
+
 lock: $(STAMP)  ## renew requirements.lock from pyproject.toml
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
@@ -53,5 +66,5 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS) build postroom-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PEERS) $(FUZZ) build postroom-demo *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,7 +4,7 @@ Pure functions of the mail, what was looked up, and the receive time.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from topology import authres, dkim
@@ -70,8 +70,7 @@ def by_domain(
     results = dkim.verify(signed, answers, received_ms, limits)
     verdict = _told(head, header, policy.authserv_id) if policy.authserv_id else None
     evidence = {
-        # The key records stand under dns, once.
-        "dkim": tuple(asdict(replace(result, key=None)) for result in results),
+        "dkim": tuple(result.evidence() for result in results),
         "results": asdict(verdict) if verdict and verdict.field else None,
         "dns": {name: answers[name].evidence() for one in signed if (name := one.dns_name) and name in answers},
     }

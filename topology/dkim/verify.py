@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from topology.alignment import domain_name
 from topology.answers import Answer
@@ -49,6 +50,13 @@ class DkimResult:
     headers: tuple[str, ...]
     unsigned: tuple[str, ...]
     reason: str
+
+    def evidence(self) -> dict[str, Any]:
+        """The same as plain JSON values, for the facts; without the key's record, which stands among the answers of DNS."""
+        return {name: getattr(self, name) for name in _EVIDENCE} | {"key": None}
+
+
+_EVIDENCE = tuple(field.name for field in fields(DkimResult) if field.name != "key")
 
 
 def verify(

@@ -13,7 +13,7 @@ from topology.openpgp.keyring import Keyring
 from topology.openpgp.result import FAULTS, MAX_SIGNATURES, Engine, Form, Signature, SignedRange, Verdict, Verification
 from topology.openpgp.sources import KeyringError, KeySource
 from topology.openpgp.text import signed_text
-from topology.openpgp.verification import verify
+from topology.openpgp.verification import as_of, verify
 
 __all__ = [
     "FAULTS",
@@ -27,6 +27,7 @@ __all__ = [
     "SignedRange",
     "Verdict",
     "Verification",
+    "as_of",
     "may_be_signed",
     "signed_text",
     "verify",

@@ -29,8 +29,6 @@ _HEADER = re.compile(_HEADER_TEXT)
 _TOP_HEADER = re.compile(rb"(?:>?From [^\n]*+\n)?+" + _HEADER_TEXT)
 _WANTED = re.compile(rb"\n(content-type|content-transfer-encoding|content-disposition):([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE)
 
-_NAMES = (b"content-type", b"content-transfer-encoding", b"content-disposition")
-
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 
 _TOKEN = rb"[!#-'*+\-.0-9A-Z^-z{|}~]+"
@@ -71,14 +69,20 @@ class Part(NamedTuple):
 def read_part(raw: bytes, path: str, start: int, end: int) -> Part:
     """The part whose header begins at `start`. Raises AmbiguousError."""
     header_end, body = _header_end(raw, start, end)
-    fields = _fields(raw[start:header_end], top=not path)
-    types, encodings, dispositions = ([value for name, value in fields if name == wanted] for wanted in _NAMES)
-    if any(len(value) > _MAX_VALUE for value in types + encodings):
+    types: list[bytes] = []
+    encodings: list[bytes] = []
+    attached = too_long = False
+    for name, value in _fields(raw[start:header_end], top=not path):
+        if name == b"content-disposition":
+            attached = attached or (bool(path) and value.strip(b" \t").lower().startswith(b"attachment"))
+            continue
+        too_long = too_long or len(value) > _MAX_VALUE
+        (types if name == b"content-type" else encodings).append(value)
+    if too_long:
         raise AmbiguousError(f"{_place(path)} has a Content-Type or Content-Transfer-Encoding of more than {_MAX_VALUE} bytes")
     if len(types) > 1 or len(encodings) > 1:
         raise AmbiguousError(f"{_place(path)} has {'Content-Type' if len(types) > 1 else 'Content-Transfer-Encoding'} more than once")
     encoding = encodings[0].strip(b" \t").lower() if encodings else b""
-    attached = bool(path) and any(value.strip(b" \t").lower().startswith(b"attachment") for value in dispositions)
     return Part(path, content_type(types[0]) if types else _DEFAULT, encoding, start, body, end, attached)
 
 

@@ -1,6 +1,6 @@
 """What a verification found: frozen values that become evidence in the facts, so every field is JSON and short (under 1 KiB)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 Form = Literal["clear", "mime"]
@@ -82,7 +82,13 @@ class Verification:
 
     def evidence(self) -> dict[str, Any]:
         """The same as plain JSON values, for the facts."""
-        return asdict(self)
+        signatures = tuple({name: getattr(one, name) for name in _SIGNATURE} for one in self.signatures)
+        signed = {name: getattr(self.signed, name) for name in _RANGE} if self.signed else None
+        return {"form": self.form, "signatures": signatures, "signed": signed}
+
+
+# `asdict` copies what nobody changes, at ten times the cost.
+_SIGNATURE, _RANGE = (tuple(field.name for field in fields(kind)) for kind in (Signature, SignedRange))
 
 
 MAX_SIGNATURES = 8

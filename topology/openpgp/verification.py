@@ -1,6 +1,7 @@
 """Verifying a mail: what is signed, who judges it, and what comes of it."""
 
 import logging
+from dataclasses import replace
 
 from topology.facts import rfc3339
 from topology.openpgp import find, forms, sequoia
@@ -56,6 +57,24 @@ def verify(raw: bytes, received_at_ms: int, keys: Keyring) -> Verification | Non
     judged = tuple(_judge(body, thing, received_at_ms // 1000, keys) for body in bodies)
     good = any(signature.verdict == "good" for signature in judged)
     return Verification(place.form, judged, thing.range if good else None)
+
+
+def as_of(found: Verification, at_ms: int, keys: Keyring) -> Verification:
+    """What was found, with signatures no longer good whose key has expired or been revoked by that time, in milliseconds since 1970 UTC:
+    for somebody who asks what the mail would be worth if it came then. `verify` asks whether the key was good when it signed."""
+    judged = tuple(_as_of(signature, at_ms // 1000, keys) for signature in found.signatures)
+    return replace(found, signatures=judged, signed=found.signed if any(one.verdict == "good" for one in judged) else None)
+
+
+def _as_of(signature: Signature, at: int, keys: Keyring) -> Signature:
+    named = [key for key in keys.named(signature.key, None) if key.certificate.fingerprint == signature.fingerprint]
+    faults = [fault for key in named if (fault := key.fault(at))]
+    if signature.verdict != "good" or not faults or len(faults) < len(named):
+        return signature
+    verdict, _ = faults[0]
+    since = "has expired since it signed; extend it, and give us the new public key"
+    reason = since if verdict == "expired-key" else "has been withdrawn since it signed; sign with its successor"
+    return replace(signature, verdict=verdict, reason=f"key {signature.key} {reason}")
 
 
 def _flaw(form: Form, verdict: Verdict, reason: str) -> Verification:
