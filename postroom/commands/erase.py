@@ -47,7 +47,7 @@ def erase(
     wanted = selectors.filter(now_ms())
     site = from_context(ctx)
     log, topics = site.log, site.topics
-    if apply:
+    if apply and topics.replays in log.topics():
         try:
             refuse_if_busy(log, topics)
         except Busy as error:

@@ -12,6 +12,9 @@ from streams.log import Reader
 from streams.record import Position
 from topology.records import Topics
 
+_SLACK = 86_400_000
+"""Milliseconds. Clocks go back and brokers' clocks differ; a record that were overlooked for that would stay."""
+
 
 @dataclass(slots=True)
 class Taken:
@@ -51,7 +54,7 @@ def choose(log: Reader, topics: Topics, wanted: Filter) -> Choice:
         _read_events(log, topics, choice)
         known = [raw for _, raw, _ in choice.taken]
         times = [record.time for record in log.fetch(known) if record]
-        choice.since = min(times) if len(times) == len(known) else None
+        choice.since = min(times) - _SLACK if len(times) == len(known) else None
     return choice
 
 

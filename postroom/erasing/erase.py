@@ -4,11 +4,11 @@ In this order, so that an erase that is interrupted anywhere can be run again an
 
 1. A tombstone for each raw record, and with it, on an engine that allows that, the record itself goes: one atomic step.
 2. The archive lets go of the bytes, and reports of errors about it go.
-3. Every other record loses what it holds of the mail; mail.outcomes last, as the mails are found by it.
+3. Every other record loses what it holds of the mail; see `sweep` for their order.
 4. Journals of the engine are cleared.
 
 The tombstone comes first, as it is what tells that bytes are to be gone: without it they would be lost. Where we die behind it, the mail
-counts as erased, nothing gives it out any more, and the next run, which chooses it again, takes away what is left.
+counts as erased, nothing gives it out any more, `fsck` says that it is unfinished, and the next run takes away what is left.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,6 +1,7 @@
 """Every record of the chosen mails but those of mail.raw, topic by topic: what there is, and on an engine that allows it, without content.
 
-mail.outcomes comes last, because a mail is found by its outcomes: whoever goes on after an interruption finds the same ones again.
+mail.outcomes comes late, because a mail is found by its outcomes: whoever goes on after an interruption finds the same ones again. And
+mail.screened is the last, so that `fsck` sees by it alone whether an erase came to its end: every mail has a record there.
 """
 
 from collections.abc import Callable, Container, Iterator
@@ -53,12 +54,13 @@ class Found:
 def spans(topics: Topics, log: Reader) -> list[Span]:
     """The topics that exist, but for mail.raw."""
     there = log.topics()
-    found = [Span(topics.screened, False), Span(topics.authenticated, False)]
+    found = [Span(topics.authenticated, False)]
     for name in handlers(topics, there):
         found += [Span(topic, True) for topic in (topics.routed(name), *topics.retries(name), topics.said(name))]
     found += [Span(topics.failures, True, topics.group("replyer")), Span(topics.answers, True, topics.group("replyer"))]
     found += [Span(topic, True, topics.group("postman")) for topic in (topics.replies, *topics.reply_retries())]
-    return [span for span in (*found, Span(topics.outcomes, False)) if span.topic in there]
+    found += [Span(topics.outcomes, False), Span(topics.screened, False)]
+    return [span for span in found if span.topic in there]
 
 
 def sweep(

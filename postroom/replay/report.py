@@ -12,7 +12,7 @@ LEFT_OUT = {
     "handled": "are handled (--redo takes them too)",
     "on_its_way": "are on their way already",
     "without_position": "do not say where their mail stands",
-    "gone": "are gone, from the log or from the archive",
+    "gone": "are gone: erased, or no longer in the log or the archive",
 }
 
 

@@ -1,0 +1,185 @@
+"""Records go again: those past retention, and those whose contents are taken out."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from streams.errors import Fatal, TooLarge
+from streams.log import Extent, Log, Revision, TopicSpec
+from streams.record import Draft, Position
+from streams.sqlite import SqliteLog
+from streams.sqlite.removal import STEP_ROWS
+from tests.contract.conftest import Join
+
+DIGEST, OTHER = b"1" * 32, b"2" * 32
+LARGE = b"a secret of many pages. " * 2000
+
+
+def values(log: Log, topic: str) -> list[bytes]:
+    return [record.value for record in log.read(topic)]
+
+
+# -- every engine -----------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_trimmed_that_a_group_has_not_passed(log: Log, topic: Callable[[int], str], group: str, join: Join) -> None:
+    name = topic(1)
+    log.ensure_group(group, [name])
+    log.append([Draft(name, None, b"%d" % number) for number in range(10)])
+    time.sleep(0.002)  # so that all are older than nothing at all
+    assert list(log.trim({name: 0.0, "contract.nowhere": 0.0})) == []
+    assert [record.value for record in join(group, name).poll(100, 5.0).records] == values(log, name) == [b"%d" % n for n in range(10)]
+
+
+def test_contents_are_taken_out_where_the_engine_can_and_refused_elsewhere(log: Log, topic: Callable[[int], str]) -> None:
+    name = topic(1)
+    places = [appended.position for appended in log.append([Draft(name, b"k", b"secret", (("h", b"secret"),)), Draft(name, b"k", b"gone")])]
+    output = Draft(name, b"k", b"told")
+    if not log.revisable:
+        with pytest.raises(Fatal, match="cannot be changed"):
+            log.revise(dict.fromkeys(places), [output])
+        assert values(log, name) == [b"secret", b"gone"]
+        return
+    log.revise({places[0]: Revision(b"", (("h", b"-"),)), places[1]: None, places[0]._replace(log="another"): None}, [output])
+    kept, told = log.read(name)
+    assert (kept.key, kept.value, kept.headers, kept.offset) == (b"k", b"", (("h", b"-"),), places[0].offset)
+    assert told.value == b"told"
+    assert [record and record.value for record in log.fetch(places)] == [b"", None]
+    assert log.scrub()
+
+
+# -- SQLite -----------------------------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """Moved by the test."""
+
+    now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """At some time."""
+    return Clock()
+
+
+@pytest.fixture
+def aging(tmp_path: Path, clock: Clock) -> Iterator[SqliteLog]:
+    """A log on SQLite whose records grow old as the test says, with the topics a and b of one partition each."""
+    with closing(SqliteLog(tmp_path / "log.db", clock=clock)) as made:
+        made.create([TopicSpec("a", 1), TopicSpec("b", 1)])
+        yield made
+
+
+def append(log: Log, topic: str, *numbers: int, size: int = 10, digest: bytes | None = None) -> list[Position]:
+    return [one.position for one in log.append([Draft(topic, b"k", b"%0*d" % (size, number), digest=digest) for number in numbers])]
+
+
+@pytest.mark.sqlite_only
+def test_what_is_older_than_retention_goes_from_the_beginning(aging: SqliteLog, clock: Clock) -> None:
+    old = append(aging, "a", 1, 2)
+    append(aging, "b", 1)
+    clock.now += 100
+    append(aging, "a", 3)
+    assert list(aging.trim({"a": 100.0})) == []
+    clock.now += 1
+    assert list(aging.trim({"a": 100.0})) == [("a", 2)]
+    assert aging.extents("a") == [Extent(2, 3)]
+    assert [int(value) for value in values(aging, "a")] == [3]
+    assert aging.fetch(old) == [None, None]
+    assert len(values(aging, "b")) == 1
+    aging.ensure_group("new", ["a"])
+    assert [place.offset for place in aging.standings("new", ["a"]).values()] == [2]
+
+
+@pytest.mark.sqlite_only
+def test_what_the_slowest_group_has_not_passed_stays_however_old(aging: SqliteLog, clock: Clock, tmp_path: Path) -> None:
+    for group in ("slow", "quick"):
+        aging.ensure_group(group, ["a"])
+    append(aging, "a", 1, 2, 3)
+    clock.now += 1000
+    with closing(aging.consumer("quick", ["a"])) as quick:
+        quick.commit([], quick.poll(100, 5.0).positions).result()
+    assert list(aging.trim({"a": 1.0})) == []
+    with closing(aging.consumer("slow", ["a"])) as slow:
+        slow.commit([], slow.poll(2, 5.0).positions).result()
+        assert list(aging.trim({"a": 1.0})) == [("a", 2)]
+        assert [int(record.value) for record in slow.poll(100, 5.0).records] == [3]
+
+
+@pytest.mark.sqlite_only
+def test_it_goes_in_steps_between_which_others_write_and_the_room_is_used_again(aging: SqliteLog, clock: Clock, tmp_path: Path) -> None:
+    def fill() -> None:
+        append(aging, "a", *range(3 * STEP_ROWS), size=2000)
+        aging.scrub()
+
+    fill()
+    size = (tmp_path / "log.db").stat().st_size
+    clock.now += 10
+    dropped = 0
+    for topic, count in aging.trim({"a": 1.0}):
+        assert topic == "a"
+        assert count <= STEP_ROWS
+        dropped += count
+        writer = Thread(target=append, args=(aging, "b", dropped))
+        writer.start()
+        writer.join(10)
+        assert not writer.is_alive()
+    assert dropped == 3 * STEP_ROWS
+    fill()
+    assert (tmp_path / "log.db").stat().st_size < size * 1.1
+
+
+@pytest.mark.sqlite_only
+def test_contents_go_with_the_last_record_that_has_them(aging: SqliteLog, clock: Clock) -> None:
+    aging.append([Draft("a", b"k", LARGE, digest=DIGEST), Draft("b", b"k", LARGE, digest=DIGEST), Draft("a", b"k", b"2", digest=OTHER)])
+    clock.now += 10
+    assert list(aging.trim({"a": 1.0})) == [("a", 2)]
+    assert values(aging, "b") == [LARGE]
+    assert aging._reading.rows("SELECT count(*) FROM contents") == [(1,)]
+    assert list(aging.trim({"b": 1.0})) == [("b", 1)]
+    assert aging._reading.rows("SELECT count(*) FROM contents") == [(0,)]
+
+
+@pytest.mark.sqlite_only
+def test_what_was_taken_out_is_nowhere_in_the_files(aging: SqliteLog, tmp_path: Path) -> None:
+    """In the main file, the write-ahead log, or beside them; nor does it go while another record has the same bytes."""
+    drafts = [Draft(topic, b"k", LARGE, (("facts", b"a subject"),), digest=DIGEST) for topic in ("a", "b")]
+    first, second, *_ = (one.position for one in aging.append([*drafts, *(Draft("a", b"k", b"x" * 500) for _ in range(50))]))
+    aging.revise({first: None})
+    assert [record and record.value for record in aging.fetch([first, second])] == [None, LARGE]
+    aging.revise({second: Revision(b"", ())})
+    assert aging.scrub()
+    for file in tmp_path.iterdir():
+        assert b"secret" not in file.read_bytes(), file
+        assert b"a subject" not in file.read_bytes(), file
+
+
+@pytest.mark.sqlite_only
+def test_contents_are_not_taken_out_where_what_is_to_be_appended_with_it_cannot_be(tmp_path: Path) -> None:
+    with closing(SqliteLog(tmp_path / "log.db", largest=100)) as log:
+        log.create([TopicSpec("a", 1)])
+        (place,) = append(log, "a", 1)
+        with pytest.raises(TooLarge):
+            log.revise({place: None}, [Draft("a", b"k", b"x" * 101)])
+        assert log.fetch([place]) != [None]
+
+
+@pytest.mark.sqlite_only
+def test_a_reader_who_looks_for_long_keeps_the_write_ahead_log_and_scrub_says_so(aging: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.sqlite.schema.PATIENCE_MS", 50)
+    (place,) = append(aging, "a", 1)
+    reading = aging._reading._connection
+    reading.execute("BEGIN")
+    reading.execute("SELECT count(*) FROM records").fetchone()
+    aging.revise({place: None})
+    assert not aging.scrub()
+    reading.execute("COMMIT")
+    assert aging.scrub()
