@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -46,11 +46,7 @@ def copy(
             _stop(f"FROM and TO are the same log, {source.settings.log.url} with the prefix {source.topics.prefix}", 2)
         refuse_missing(source)
         report = _guarded(lambda: _copy(source, target))
-        objects = 0
-        if not same(source, target):
-            with _bar("archive", None, "contents") as tick:
-                objects = carry(source.archive, target.archive, tick)
-        _tell(report, {"from": _end(source), "to": _end(target)}, objects, as_json=as_json)
+        _tell(report, {"from": _end(source), "to": _end(target)}, as_json=as_json)
 
 
 def backup(
@@ -63,7 +59,7 @@ def backup(
     Settings, accounts, keys and OOPS reports are files of yours, and not in it."""
     site = from_context(ctx)
     refuse_missing(site)
-    made = _guarded(lambda: take(site, to, partial(_bar, unit="records")))
+    made = _guarded(lambda: take(site, to, partial(bar, unit="records")))
     _say_backup(made, "backup", as_json=as_json)
 
 
@@ -76,7 +72,7 @@ def restore(
 
     The log then stands where it stood: read docs/moving.md about replies that were sent since, before you start the roles."""
     site = from_context(ctx)
-    made = _guarded(lambda: restore_log(site, from_, partial(_bar, unit="records")))
+    made = _guarded(lambda: restore_log(site, from_, partial(bar, unit="records")))
     _say_backup(made, "restored", as_json=as_json)
     print(
         f"postroom: what was done after {made.taken_at} is unknown to this log. Set `silent_before` in [replies] before you start the "
@@ -86,12 +82,14 @@ def restore(
 
 
 def _copy(source: Site, target: Site) -> Report:
+    def archive() -> int:
+        if same(source, target):
+            return 0
+        with bar("archive", None, "contents") as tick:
+            return carry(source.archive, target.archive, tick)
+
     with closing(filling(target)) as new:
-        return copied(source, target, new, lambda: stands_still(source), partial(_bar, unit="records"))
-
-
-def _bar(what: str, total: int | None, unit: str) -> AbstractContextManager[Callable[[int], None]]:
-    return bar(what, total, unit)
+        return copied(source, target, new, lambda: stands_still(source), partial(bar, unit="records"), archive)
 
 
 def _guarded(work: Callable[[], Any]) -> Any:
@@ -107,12 +105,12 @@ def _end(site: Site) -> dict[str, str]:
     return {"url": site.settings.log.url, "prefix": site.topics.prefix}
 
 
-def _tell(report: Report, ends: dict[str, Any], objects: int, *, as_json: bool) -> None:
+def _tell(report: Report, ends: dict[str, Any], *, as_json: bool) -> None:
     out = Out()
     names = ("from", "to", "records", "partitions_before", "partitions")
     topics = [dict(zip(names, topic, strict=True)) for topic in report.topics]
     if as_json:
-        out.json({**ends, "topics": topics, "open": report.open, "left": report.left, "contents": objects, "fsck": report.accounts})
+        out.json({**ends, "topics": topics, "open": report.open, "left": report.left, "contents": report.contents, "fsck": report.accounts})
     else:
         for topic in topics:
             moved = "" if topic["partitions"] == topic["partitions_before"] else f"  ({topic['partitions_before']} → {topic['partitions']})"
@@ -120,8 +118,8 @@ def _tell(report: Report, ends: dict[str, Any], objects: int, *, as_json: bool) 
         for group, count in report.open.items():
             if count:
                 out.line((f"{count:>12,}  records are open for {group}", "bold"))
-        if objects:
-            out.line((f"{objects:>12,}  contents of the archive", ""))
+        if report.contents:
+            out.line((f"{report.contents:>12,}  contents of the archive", ""))
         for name in report.left:
             out.line((f"left behind: {name}, which is no topic of postroom's", "bold"))
         out.line((f"fsck says the same of both: {report.accounts['raw']:,} mails", "bold"))
@@ -136,6 +134,8 @@ def _say_backup(made: Backup, word: str, *, as_json: bool) -> None:
         counts = f"{made.fsck['raw']:,} mails, {made.contents:,} contents of the archive"
         out.line((f"{word}: {counts}, as of {made.taken_at}", "bold"))
     out.flush()
+    if faults := [f"{made.fsck[name]} {name}" for name in ("lost", "doubled", "unknown") if made.fsck[name]]:
+        _stop(f"fsck finds faults in it ({', '.join(faults)}), as it does in the log that it was made of", 1)
 
 
 def _stop(why: str, status: int) -> NoReturn:

@@ -36,18 +36,22 @@ class Differs(Exception):
 @dataclass
 class Report:
     """What was copied. topics: (source, target, records, partitions before, partitions after). open: by target's group, the records that
-    it has still to work on. left: topics under the prefix that are none of ours. accounts: what fsck says of the copy."""
+    it has still to work on. left: topics under the prefix that are none of ours. contents: of the archive. accounts: what fsck says
+    of the copy."""
 
     topics: list[tuple[str, str, int, int, int]] = field(default_factory=list)
     open: dict[str, int] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    contents: int = 0
     accounts: dict[str, int] = field(default_factory=dict)
 
 
-def copy(source: Site, target: Site, filling: Target, still: Callable[[], None], bar: Bar) -> Report:
+def copy(
+    source: Site, target: Site, filling: Target, still: Callable[[], None], bar: Bar, archive: Callable[[], int] = lambda: 0
+) -> Report:
     """Copies the source's log into `filling`, which is to be the target's. still: raises where somebody works on the source, which is
-    only read. Memory is bounded, but for fsck's. Raises Occupied, Differs, LogError; then the target is not there, or marked as
-    unfinished."""
+    only read. archive: carries the archive over, before the log is in place; how many contents. Memory is bounded, but for fsck's.
+    Raises Occupied, Differs, LogError; then the target is not there, or marked as unfinished."""
     still()
     _refuse_unfinished_replay(source)
     found = plan(source, target)
@@ -65,6 +69,7 @@ def copy(source: Site, target: Site, filling: Target, still: Callable[[], None],
         report.open = work.stand()
         with bar("checking", 2 * sum(topic.most for topic in found.topics)) as tick:
             work.check(report, tick)
+        report.contents = archive()
         still()
         filling.finish()
     finally:

@@ -119,7 +119,8 @@ class KafkaTarget(Target):
             time.sleep(0.05)
 
     def _wear(self, worn: Sequence[TopicPartition]) -> None:
-        self.write([(Draft(at.topic, None, b"", partition=at.partition), 0) for at in worn])
+        # Of the oldest time that there is: the broker finds records by the first that is as late as asked for.
+        self.write([(Draft(at.topic, None, b"", partition=at.partition), 1) for at in worn])
         asked = self._topics.admin.delete_records([At(at.topic, at.partition, 1) for at in worn], request_timeout=ORDER_SECONDS)
         for at, answer in asked.items():
             with self._clients.border(f"moving the beginning of {at.topic}[{at.partition}]"):
