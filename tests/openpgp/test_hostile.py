@@ -3,6 +3,7 @@
 import binascii
 import random
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def _armor(packets: bytes) -> bytes:
     return b"-----BEGIN PGP SIGNATURE-----\n\n" + binascii.b2a_base64(packets) + b"-----END PGP SIGNATURE-----\n"
 
 
+def _bomb() -> bytes:
+    """150 MiB of zeros in 150 KB, as a packet of compressed data (RFC 9580 section 5.6) such as a signed message is wrapped in."""
+    packed = zlib.compressobj()
+    data = b"\x02" + b"".join(packed.compress(bytes(1 << 20)) for _ in range(150)) + packed.flush()
+    return b"\xc8\xff" + len(data).to_bytes(4, "big") + data
+
+
 def _clear(text: bytes, block: bytes = BLOCK) -> bytes:
     return head(PLAIN) + BEGIN + b"Hash: SHA512\n\n" + text + b"\n" + block
 
@@ -67,6 +75,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "ten thousand signatures": lambda: mail(signed(text_part(), _armor(_packet() * 10000), micalg="")),
     "a packet of 4 GiB": lambda: _clear(b"x", _armor(b"\xc2\xff\xff\xff\xff\xff" + b"A" * 99)),
     "packets in pieces": lambda: _clear(b"x", _armor(b"\xc2\xf0" + b"A" * 0x10000 + b"\xf0")),
+    "a decompression bomb for a signature": lambda: _clear(b"x", _armor(_bomb())),
+    "a decompression bomb beside one": lambda: _clear(b"x", _armor(_packet() + _bomb())),
+    "a decompression bomb as a signed message": lambda: head(PLAIN) + _armor(_bomb()).replace(b"SIGNATURE", b"MESSAGE") + b"BEGIN PGP SIGN",
     "compressed data": lambda: _clear(b"x", _armor(b"\xa3\x02" + b"A" * 99)),
     "a hundred thousand fields": lambda: b"X: y\n" * 100_000 + CLEAR,
     "a field of 10 MiB": lambda: b"X: " + b"y" * SIZE + b"\n" + CLEAR,
