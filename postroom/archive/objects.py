@@ -99,13 +99,17 @@ class ObjectArchive:
         digest = _digest(reference)
         return [] if digest is None else self._guard(lambda: [entry.name.partition(".")[2] for entry in self._owners(_key(digest))])
 
+    def demand(self) -> None:
+        """Raises Hold where the archive is away, or this is none."""
+        self._guard(lambda: self._read(_MARK))
+
     def begun(self) -> bool:
         """Whether anything was ever put here. Raises Hold."""
         return self._guard(lambda: self._find(_MARK) is not None)
 
     def stored(self) -> Iterator[Stored]:
         """All that is here, in no order, with little memory. Raises Hold, also where this is no archive."""
-        self._guard(lambda: self._read(_MARK))
+        self.demand()
         found = self._objects.entries("")
         while (entry := self._guard(lambda: next(found, None))) is not None:
             folder, _, name = entry.name.rpartition("/")

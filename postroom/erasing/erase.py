@@ -74,6 +74,8 @@ class Erasing:
             self._count(tally, list(raws.values()))
         if not self._choice.mails:
             return tally
+        if any((taken.envelope.get("archived") or "").startswith("sha256:") for _, _, taken in self._choice.taken):
+            self._archive.demand()
         for batch in _batches(self._choice.taken):
             self._bury(tally, batch)
             tick(len(batch))

@@ -217,6 +217,18 @@ def test_with_inline_limit_0_the_mail_is_gone_on_every_engine(make: MakePlace, l
     assert (brought["mails"], brought["left_out"]["gone"]) == (0, 1)
 
 
+@pytest.mark.sqlite_only
+def test_nothing_is_changed_while_the_archive_is_away(make: MakePlace, letter: Letters, tmp_path: Path) -> None:
+    place = make(handlers=HANDLERS, code=CODE, sections={"archive": {"inline_limit": 0}})
+    mail = place.mail(letter("1@bugs.example"), "--sender", SENDER)
+    place.drain()
+    (tmp_path / "archive").rename(tmp_path / "unmounted")
+    place.run("erase", "--id", mail, "--apply", status=75)
+    assert "is it mounted" in place.stderr
+    (tmp_path / "unmounted").rename(tmp_path / "archive")
+    assert (place.fsck()["erased"], place.run("show", "--raw", mail)[-8:]) == (0, b"hello 1\n")
+
+
 @pytest.mark.kafka
 def test_what_kafka_keeps_is_told_and_given_to_nobody(tmp_path: Path, letter: Letters, request: pytest.FixtureRequest) -> None:
     """Bytes within records stay until retention; the tombstone says that they are not to be used."""
