@@ -20,6 +20,7 @@ _TOKEN = re.compile(
       | (?P<junk>\\[^,;]|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_LIKE_AN_ADDRESS = re.compile("[@<>]")
 _IN_COMMENT = re.compile(r"\\.|[()]", re.DOTALL)
 _SIMPLE = re.compile(
     r"[^<>@,;:()\"\[\]\\]*<([A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9.-]+)>[ \t\r\n]*"
@@ -151,6 +152,8 @@ def _comment_end(text: str, at: int) -> int:
 def _may_be_in_phrase(token: _Token) -> bool:
     """Whether a token may stand in the name of a group or before an address: brackets and dots are common there. An "@" is not, nor
     what breaks the grammar: "a@b.com <c@d.com>" reads differently in different programs."""
+    if token.kind == "literal":  # "[Team] Ada <ada@x.org>"
+        return not _LIKE_AN_ADDRESS.search(token.text)
     return token.kind not in ("special", "junk") or token.text == "."
 
 

@@ -1,7 +1,10 @@
 """Addresses: what is read out of hostile headers, and the one way in which they are compared."""
 
+import email
+from email import policy
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topology.address import envelope_key, key, parse_list
@@ -42,6 +45,8 @@ READ = [
     # Forgery: an address where the name of a group should be.
     ("eve@x.org: a@b.com;", []),
     ("foo) <a@b.com>", []),
+    ("[eve@x.org] <a@b.com>", []),
+    ("[Team] Ada <a@b.com>", ["a@b.com"]),
     # Blanks beyond ASCII are characters of an address, not the space round it.
     ("Jörg\u00a0Ö <a@b.com>", ["a@b.com"]),
     ("\u3000a@b.com", []),
@@ -81,6 +86,26 @@ def test_bytes_that_are_not_utf8_make_no_address() -> None:
 def test_any_text_is_read_and_what_is_read_reads_again(text: str) -> None:
     for address in parse_list(text)[0]:
         assert key(address.key) == address.key
+
+
+_PIECES = [
+    "a@x.org", "b@y.org", "<a@x.org>", "<b@y.org>", *'<>(),;:" @.[]\\', "x", "y", "(c)", '"q"', "\t", "\u00e9", "a", "x.org", "[1.2.3.4]",
+]  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from(_PIECES), min_size=1, max_size=8).map("".join))
+def test_where_we_read_one_author_the_standard_parser_reads_no_other(text: str) -> None:
+    """What one program shows is what another one checked: else a mail server signs for one person, and we take it for another's."""
+    found, broken = parse_list(text)
+    if len(found) != 1 or broken:
+        return
+    try:
+        header = email.message_from_string(f"From: {text}\n\n", policy=policy.default)["from"]
+    except Exception:  # the parser's own faults, of which it has some
+        return
+    others = {f"{one.username}@{one.domain}".lower() for one in header.addresses if one.domain in ("x.org", "y.org")}
+    assert others <= {found[0].key.replace('"', "")}
 
 
 def test_long_hostile_fields_are_read_in_linear_time() -> None:
