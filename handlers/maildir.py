@@ -13,6 +13,7 @@ from pathlib import Path
 from handlers.batch import Batch, Handler
 from handlers.mail import Mail
 from handlers.word import HANDLED
+from streams.disk import sync
 from streams.faults import Hold
 
 REPEATS_AFTER_START = 50
@@ -58,8 +59,8 @@ class MaildirHandler(Handler):
         for folder in missing:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if missing:
-            _sync(self._path)
-            _sync(self._path.parent)
+            sync(self._path)
+            sync(self._path.parent)
 
     def _read(self) -> frozenset[str]:
         """The names, without flags, of what mail readers have taken over into cur/."""
@@ -83,10 +84,10 @@ class MaildirHandler(Handler):
             # A mail that a foreign producer published twice may stand in a batch twice: one delivery, one file.
             names = {name for _, name in written}
             for name in names:
-                _sync(self._temporary(name))
+                sync(self._temporary(name))
             for name in names:
                 self._temporary(name).replace(self._path / "new" / name)
-            _sync(self._path / "new")
+            sync(self._path / "new")
         except OSError as error:
             raise self._away(error) from error
         for place, _ in written:
@@ -94,14 +95,6 @@ class MaildirHandler(Handler):
 
     def _away(self, error: OSError) -> Hold:
         return Hold(f"maildir of handler {self.name}", f"{self._path} cannot be written: {error.strerror or error}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _mails(batch: Batch) -> Iterator[tuple[int, Mail]]:

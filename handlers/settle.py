@@ -6,7 +6,6 @@ dedupe window from mail.said itself, so another worker knows the same.
 """
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
@@ -20,6 +19,7 @@ from streams.stage import Again, Failure, Result, Stage
 from topology.facts import Facts, rfc3339
 from topology.oopsing import Oopses
 from topology.ports import Archive, Mails
+from topology.recent import Recent
 from topology.records import Topics, facts_of
 from topology.replies.stow import message_of
 
@@ -30,38 +30,28 @@ History = Callable[[int, int], Iterable[Record]]
 
 
 class Firsts:
-    """Where each try was told of first, for the partitions that are ours. window: seconds. An entry costs about 200 bytes."""
+    """Where each try was told of first, for the partitions that are ours. window: seconds."""
 
     def __init__(self, window: float, history: History) -> None:
-        self._window_ms = round(window * 1000)
+        self._recent = Recent(window)
         self._history = history
-        self._known: dict[int, dict[bytes, int]] = {}
-        self._ages: dict[int, deque[tuple[int, bytes]]] = {}
 
     def assigned(self, partitions: Iterable[int], now_ms: int) -> None:
         """Rebuilds what is known of these partitions."""
         for partition in partitions:
             self.revoked([partition])
-            for record in self._history(partition, now_ms - self._window_ms):
+            for record in self._history(partition, now_ms - self._recent.window_ms):
                 self.is_first(record)
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """Forgets partitions."""
-        for partition in partitions:
-            self._known.pop(partition, None)
-            self._ages.pop(partition, None)
+        self._recent.forget(partitions)
 
     def is_first(self, record: Record) -> bool:
         """Whether nothing before the record told of the same try; remembers it, and forgets what is older than the window. A record that
         is processed again meets its own entry, and is as much the first as before."""
-        known, ages = self._known.setdefault(record.partition, {}), self._ages.setdefault(record.partition, deque())
         entry = sha256(id_of(record)).digest()[:16]
-        first = known.setdefault(entry, record.offset)
-        if first == record.offset:
-            ages.append((record.time, entry))
-        while ages and ages[0][0] < record.time - self._window_ms:
-            known.pop(ages.popleft()[1], None)
-        return first == record.offset
+        return self._recent.note(record.partition, record.offset, record.time, entry) == record.offset
 
 
 class Settle(Stage):

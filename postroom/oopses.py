@@ -6,7 +6,6 @@ quotes none of it: what an exception says of itself is cut short, and variables 
 """
 
 import logging
-import os
 import re
 from pathlib import Path
 from traceback import format_tb
@@ -16,6 +15,7 @@ import oops
 from oops_datedir_repo import DateDirRepo, serializer
 
 from handlers.fingerprint import in_words, plain
+from streams.disk import sync
 
 _log = logging.getLogger(__name__)
 
@@ -93,10 +93,10 @@ class OopsReports:
         self._repository.publish(report)
         written = Path(report.pop("datedir_repo_filepath"))
         named = written.with_name(report["id"])
-        _sync(written)
+        sync(written)
         written.replace(named)
-        _sync(named.parent)
-        _sync(self._path)
+        sync(named.parent)
+        sync(self._path)
         for file in before:
             if file != named:  # recorded again on another day
                 file.unlink(missing_ok=True)
@@ -111,11 +111,3 @@ def _told(error: BaseException) -> str:
         chain.append("Traceback (most recent call last):\n" + "".join(format_tb(one.__traceback__, limit=-_FRAMES)) + in_words(one) + "\n")
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
     return "\nThen:\n\n".join(reversed(chain))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

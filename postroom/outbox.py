@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from streams.disk import sync
 from streams.faults import Hold
 from topology.replies import attach, compose
 
@@ -68,7 +69,7 @@ class Maildir:
             for folder in ("tmp", "new", "cur"):
                 (self._path / folder).mkdir(parents=True, exist_ok=True)
             yield self._send
-            _sync(self._path / "new")
+            sync(self._path / "new")
         except OSError as error:
             raise Hold("outbox", f"replies.outbox: cannot write to {self._path}: {error.strerror or error}") from error
 
@@ -81,12 +82,3 @@ class Maildir:
             os.fsync(file.fileno())
         (self._path / "tmp" / name).replace(self._path / "new" / name)
         return SENT
-
-
-def _sync(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

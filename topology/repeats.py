@@ -4,13 +4,13 @@ Mail servers hand a mail over again when our answer was lost, possibly for some 
 mail.screened when a partition is assigned, so the log alone decides and a second worker remembers the same.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from streams.record import Record
 from topology import ids
 from topology.facts import Facts
+from topology.recent import Recent
 from topology.records import facts_of, recipient_key
 
 History = Callable[[int, int], Iterable[Record]]
@@ -21,20 +21,17 @@ _EVERYBODY = ""
 
 
 class Repeats:
-    """The memory of the partitions that are ours. window: seconds. An entry costs about 200 bytes."""
+    """The memory of the partitions that are ours. window: seconds."""
 
     def __init__(self, window: float, history: History) -> None:
-        self._window_ms = round(window * 1000)
+        self._recent = Recent(window)
         self._history = history
-        self._known: dict[int, dict[bytes, int]] = {}
-        self._ages: dict[int, deque[tuple[int, bytes]]] = {}
 
     def assigned(self, partitions: Iterable[int], now_ms: int) -> None:
         """Rebuilds what is remembered of these partitions."""
         for partition in partitions:
-            self._known[partition] = {}
-            self._ages[partition] = deque()
-            for record in self._history(partition, now_ms - self._window_ms):
+            self._recent.forget([partition])
+            for record in self._history(partition, now_ms - self._recent.window_ms):
                 try:
                     facts = facts_of(record)
                 except ValueError:
@@ -45,18 +42,15 @@ class Repeats:
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """Forgets partitions."""
-        for partition in partitions:
-            self._known.pop(partition, None)
-            self._ages.pop(partition, None)
+        self._recent.forget(partitions)
 
     def look(self, partition: int, offset: int, facts: Facts) -> "Seen":
         """Sorts the recipients of the raw record at `offset`: those that are new, those that are repeats, and the offset of the raw
         record where the first of these came before (None where none did). A hand-over without recipients counts as one."""
-        known = self._known.get(partition, {})
         seen = Seen([], [], None, [])
         for recipient in facts.envelope.recipients or (_EVERYBODY,):
             entry = _entry(facts, recipient)
-            before = known.get(entry)
+            before = self._recent.first(partition, entry)
             # A record that is processed again after a crash meets its own entry, which is no repeat.
             if before is None or before >= offset:
                 seen.entries.append(entry)
@@ -70,12 +64,8 @@ class Repeats:
 
     def remember(self, partition: int, offset: int, time_ms: int, entries: Iterable[bytes]) -> None:
         """Notes that the raw record at `offset` brought these (see `Seen.entries`); forgets what is older than the window."""
-        known, ages = self._known.setdefault(partition, {}), self._ages.setdefault(partition, deque())
         for entry in entries:
-            if known.setdefault(entry, offset) == offset:
-                ages.append((time_ms, entry))
-        while ages and ages[0][0] < time_ms - self._window_ms:
-            known.pop(ages.popleft()[1], None)
+            self._recent.note(partition, offset, time_ms, entry)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,8 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import MemoryStore, ObjectStore, from_url
 
+from streams.disk import sync
+
 REMOTE = ("s3://", "s3a://", "gs://", "az://", "azure://", "abfs://", "abfss://", "memory://")
 """How the URLs of object stores begin."""
 
@@ -108,7 +110,7 @@ class Directory:
             self._make(folder)
             for key, data in objects.items():
                 _write_file(self._root / key, data)
-            _sync_folder(folder)
+            sync(folder)
         except OSError:
             self._durable.clear()  # somebody may have moved the archive away, or back
             raise
@@ -119,7 +121,7 @@ class Directory:
     def delete(self, key: str) -> None:
         path = self._root / key
         path.unlink()
-        _sync_folder(path.parent)
+        sync(path.parent)
 
     def entries(self, folder: str) -> Iterator[Entry]:
         try:
@@ -147,7 +149,7 @@ class Directory:
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "is no folder", str(folder))
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(folder.parent)
+        sync(folder.parent)
         self._durable.add(folder)
 
 
@@ -168,11 +170,3 @@ def _write_file(path: Path, data: bytes) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from streams.copying import Occupied, Target
+from streams.disk import sync
 from streams.errors import Transient
 from streams.log import Log, TopicSpec
 from streams.record import Draft, TopicPartition
@@ -70,11 +71,11 @@ class FileInPlace:
         """Moves the file, which nobody has open any more, to its place, durably."""
         with border(self._place):
             self._refuse_unless_empty()
-            _sync(self.path)
+            sync(self.path)
             if self._place.exists():
                 self._clear(self._place)
             self.path.rename(self._place)
-            _sync(self._place.parent)
+            sync(self._place.parent)
 
     def close(self) -> None:
         """Lets go; what is not in its place is cleared away."""
@@ -211,14 +212,6 @@ def _values(row: Row, offset: int, time: int) -> tuple[object, ...]:
     inline = row.value if row.digest is None else None
     place = row.slot << OFFSET_BITS | offset
     return place, time, row.carried, row.digest, topic_of(row.slot), row.once, row.once, row.key, row.headers, inline
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _WORKERS = (

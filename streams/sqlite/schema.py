@@ -16,6 +16,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 from urllib.parse import quote
 
+from streams.disk import sync
 from streams.errors import Fatal, NotOurLog
 from streams.sqlite.border import border
 
@@ -171,11 +172,7 @@ def _create(path: Path) -> None:
     finally:
         for leftover in (new, wal_path(new), new.with_name(new.name + "-shm"), new.with_name(new.name + "-journal")):
             leftover.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 def _check(path: Path) -> None:

@@ -25,11 +25,6 @@ def log_url(request: pytest.FixtureRequest) -> str:
     return "sqlite:///postroom.db"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `sqlite_only` run on no other engine."""
-    items[:] = [item for item in items if not (item.get_closest_marker("sqlite_only") and item.get_closest_marker("kafka"))]
-
-
 @pytest.fixture
 def make(tmp_path: Path, log_url: str) -> MakePlace:
     """Makes a Place; by default with the accounts of the sample and the gone person."""

@@ -1,19 +1,9 @@
-"""The long forms run when they are asked for: `make chaos`."""
+"""What the storms share."""
 
 import os
 import random
 
 import pytest
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves tests marked `soak` out unless -m names the mark."""
-    if "soak" in config.getoption("-m"):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture

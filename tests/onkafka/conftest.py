@@ -14,16 +14,6 @@ from tests.broker.shared import bootstrap
 MakePlace = Callable[..., Place]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves tests marked `soak` out unless -m names the mark."""
-    if "soak" in config.getoption("-m"):
-        return
-    long = [item for item in items if item.get_closest_marker("soak")]
-    if long:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
-
-
 @pytest.fixture(scope="session")
 def address() -> str:
     """The address of the run's broker."""

@@ -1,0 +1,18 @@
+"""What holds for all tests."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what is marked `sqlite_only` on any other engine; and what is marked `soak`, unless -m names it: that is long, and has a
+    make target of its own."""
+    asked = "soak" in config.getoption("-m")
+    out = [item for item in items if _on_other_engine(item) or (item.get_closest_marker("soak") and not asked)]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        left = set(out)
+        items[:] = [item for item in items if item not in left]
+
+
+def _on_other_engine(item: pytest.Item) -> bool:
+    return bool(item.get_closest_marker("sqlite_only") and item.get_closest_marker("kafka"))
