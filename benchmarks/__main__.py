@@ -1,6 +1,6 @@
 """`make bench`: every figure beside its peer, in one run. See benchmarks/README.md."""
 
-from benchmarks import appends, chain, kafka_chain, kafka_growth, kafka_latency, lmtp, memory
+from benchmarks import appends, chain, kafka_chain, kafka_growth, kafka_latency, lmtp, memory, replaying
 from tests.broker.jars import BrokerMissing
 
 if __name__ == "__main__":
@@ -8,6 +8,7 @@ if __name__ == "__main__":
     chain.main()
     memory.main()
     lmtp.main()
+    replaying.main()
     try:
         kafka_chain.main()
         kafka_latency.main()

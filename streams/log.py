@@ -80,10 +80,12 @@ class Reader(ABC):
         end: int | None = None,
         since: int | None = None,
         until: int | None = None,
+        values: bool = True,
     ) -> Iterator[Record]:
         """Records of a topic, in order per partition (one partition after another when `partition` is None), carried ones
-        included. start and end are offsets (end exclusive), since and until append times in ms (until exclusive). Ends at
-        what was committed when the reading of the partition began; does not wait for more. Raises TopicMissing."""
+        included. start and end are offsets (end exclusive), since and until append times in ms (until exclusive). values: False
+        leaves values and digests out (b"" and None), which is cheaper where they are large. Ends at what was committed when the
+        reading of the partition began; does not wait for more. Raises TopicMissing."""
 
     @abstractmethod
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:

@@ -17,7 +17,7 @@ from topology.evidence import Evidence
 from topology.facts import Authentication, Facts, Status, Strength, rfc3339, to_ms
 from topology.head import HeadReader
 from topology.item import Decision, Item
-from topology.openpgp import Keyring, KeyringError, Verification, may_be_signed, verify
+from topology.openpgp import Keyring, KeyringError, Verification, as_of, may_be_signed, verify
 from topology.ports import Account, Directory, Resolver
 from topology.proofs import DomainProof, Policy, by_domain, by_openpgp
 from topology.records import Topics
@@ -169,7 +169,7 @@ class AuthenticationStep(LaterStep):
         facts, proof, account = item.facts, by.proof, by.account
         if facts.envelope.truncated:
             return self._passed(facts.having(authentication=self._fact(by.address, by.source, proof, account, reason=proof.reason)), known)
-        verification = self._verify(item, facts)
+        verification = self._verify(item, facts, known)
         if recorded := known.recorded.get(id(item)):
             verification = recorded.verification(verification)
         evidence = verification.evidence() if verification else None
@@ -190,9 +190,10 @@ class AuthenticationStep(LaterStep):
             return self._end(facts, "returned", "strong-required", known, f"account {account.id} demands proof of the sender")
         return self._passed(facts, known)
 
-    def _verify(self, item: Item, facts: Facts) -> Verification | None:
+    def _verify(self, item: Item, facts: Facts, known: _Known) -> Verification | None:
         assert item.mail is not None
-        return verify(item.mail, to_ms(facts.envelope.received_at), self._keys) if _may_be_signed(item) else None
+        found = verify(item.mail, to_ms(facts.envelope.received_at), self._keys) if _may_be_signed(item) else None
+        return as_of(found, to_ms(known.at), self._keys) if found and facts.replay and facts.replay.as_of_now else found
 
     @staticmethod
     def _unjudged(item: Item) -> dict[str, Any] | None:

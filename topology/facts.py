@@ -179,13 +179,15 @@ class Repeated:
 @dataclass(frozen=True)
 class Replay:
     """What a replay brings in: its generation, the recipients that it is for (as compared; none: all of the mail's), and whether replies
-    were asked for. evidence: what authentication is to judge by, see `topology.evidence`; None: it asks afresh."""
+    were asked for. evidence: what authentication is to judge by, see `topology.evidence`; None: it asks afresh. as_of_now: because the mail
+    is to be judged as of now, and then keys that have expired or been revoked since count as such."""
 
     generation: int
     recipients: tuple[str, ...] = ()
     replies: bool = False
     redo: bool = False
     evidence: dict[str, Any] | None = None
+    as_of_now: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 import sys
 import time
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -23,6 +25,7 @@ from postroom.reading.outcomes import Outcomes
 from postroom.reading.pending import pending as waiting
 from postroom.reading.references import References
 from postroom.reading.render import SHORT_ID, outcome_parts, safe
+from postroom.reading.scan import Scan, Setup
 from postroom.reading.selectors import Selectors
 from postroom.reading.tail import Tail
 from postroom.reading.timeline import story
@@ -240,7 +243,7 @@ def failures(
         out.line((f"{'':10}{_when(group['first_seen'])} to {_when(group['last_seen'])}", "dim"))
         if group["resolved"]:
             by = ", ".join(map(str, group["replays"]))
-            out.line((f"{'':10}{group['resolved']} more settled since, by replay {by}", "green"))
+            out.line((f"{'':10}{group['resolved']} settled since, by replay {by}", "green"))
         out.line((f"{'':10}postroom show {group['mail_id'][:SHORT_ID]}", "dim"))
     out.flush()
 
@@ -260,7 +263,9 @@ def fsck(
     site = from_context(ctx)
     references = References()
     with _Bar(site) as bar:
-        found = account(site.log, site.topics, site.handler_names, tick=bar.advance, references=references)
+        found = account(
+            site.log, site.topics, site.handler_names, tick=bar.advance, references=references, opener=partial(scanning, site.config.file)
+        )
         held = hold_against(site.archive, references, site.log, site.topics, now_ms(), remove=remove_orphans, tick=bar.advance)
     if held:
         found.archive = held.counts
@@ -272,6 +277,12 @@ def fsck(
         _say(found, out)
     out.flush()
     sys.exit(0 if found.clean else 1)
+
+
+def scanning(settings: Path, setup: Setup) -> Scan:
+    """One of the processes that read the log for fsck."""
+    site = Site.at(settings)
+    return Scan(setup, site.log, site.close)
 
 
 def _say(found: Accounts, out: Out) -> None:

@@ -15,11 +15,12 @@ Evidence = list[tuple[Record, bytes]]
 
 
 class Fault(NamedTuple):
-    """What is wrong with a pass of a mail. problem: lost, doubled, or unknown."""
+    """What is wrong with a pass of a mail. problem: lost, doubled, or unknown. marks: what was seen of the pass."""
 
     partition: int
     place: int
     problem: str
+    marks: int
 
     @property
     def mail(self) -> Mail:

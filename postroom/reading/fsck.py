@@ -14,8 +14,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from postroom.crew import Tick
 from postroom.reading.cut import Cut
-from postroom.reading.look import Look, Tick
+from postroom.reading.look import Look, Opener
 from postroom.reading.references import References
 from streams.log import Reader
 from topology.records import Topics
@@ -49,12 +50,16 @@ def fsck(
     tick: Tick | None = None,
     pause: float = 1.0,
     references: References | None = None,
+    opener: Opener | None = None,
+    processes: int | None = None,
 ) -> Accounts:
-    """Accounts for every mail of the log. Memory: some 40 bytes a mail with one delivery, and for a
-    moment 200 for each mail of one partition. Raises Newer, Transient.
+    """Accounts for every mail of the log. Memory: the same however many there are, some 100 MB a process; what does not fit stands in
+    files of the temporary folder, 100 bytes a mail. Raises Newer, Transient.
 
     known_handlers: those that the settings name; None for all that there are. pause: seconds before a second look at faults.
-    references: notes what the log needs of the archive, to be held against it (`postroom.reading.holdings`).
+    references: notes what the log needs of the archive, to be held against it (`postroom.reading.holdings`). opener, processes: by which
+    processes open the log to read partitions side by side, and how many (None: as many as there are processors, where there is enough
+    to read); without an opener it is read in this one.
 
     raw is the number of mails (records of mail.raw) up to the moment of the call, and the sum of their fates:
     ended              every delivery has one outcome in each generation, or the whole mail has it
@@ -71,13 +76,13 @@ def fsck(
                        outcome of a delivery that nothing routed
     """
     cut = Cut(log, topics, known_handlers)
-    look = Look(log, topics, cut, tick, references=references)
+    look = Look(log, topics, cut, tick, references=references, opener=opener, processes=processes)
     counts, faulty, faults = look.judge()
     records = look.strays
     if faulty:
         again = frozenset(list(faulty)[:MOST_FAULTS])
         time.sleep(pause)
-        second = Look(log, topics, cut, tick, only=again)
+        second = Look(log, topics, cut, tick, only=again, opener=opener, processes=processes)
         sound, confirmed, found = second.judge()
         counts += sound
         faulty = {mail: fate for mail, fate in faulty.items() if mail not in again} | confirmed

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from postroom.archive import ObjectArchive, Stored
+from postroom.crew import Tick
 from postroom.reading import glance
 from postroom.reading.faults import told
-from postroom.reading.look import Tick
 from postroom.reading.references import References, archived, mail_id
 from streams.faults import Hold
 from streams.log import Reader

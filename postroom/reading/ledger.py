@@ -1,7 +1,4 @@
-"""What fsck notes of the mails of one raw partition, and what it makes of them.
-
-Sixteen bytes a delivery and its outcome each, and two a mail: a million mails take some 40 MB, and a partition's share of them ten
-times its part of that for the moment in which it is judged.
+"""What fsck makes of the mails of a stretch of one raw partition, by what was noted of them.
 
 A *pass* is one mail in one generation: the raw offset with the generation. Everything is counted by passes, never by mail ids,
 because foreign records may be identical and still are two mails.
@@ -76,10 +73,10 @@ class Entries:
         self._places = array("Q")
         self._ids = array("Q")
 
-    def add(self, place: int, delivery_id: str) -> None:
+    def note(self, place: int, id_: int) -> None:
         """Notes a delivery of a pass."""
         self._places.append(place)
-        self._ids.append(int(delivery_id[:16], 16))
+        self._ids.append(id_)
 
     def each(self) -> Iterator[int]:
         """Every note as one number."""
@@ -107,7 +104,7 @@ class Judgement(NamedTuple):
 
 
 class Ledger:
-    """The mails of one raw partition whose offsets lie between first and end (exclusive).
+    """The mails of one raw partition whose offsets lie between first and end (exclusive): some 300 bytes each while they are judged.
 
     routes: deliveries that must come to an outcome, those that routing ended itself and whole mails included; due: those that the
     envelope demands; outcomes: those that have one; waiting: those that wait; stranded: those that wait where nobody comes.
@@ -154,7 +151,9 @@ class Ledger:
                 later[offset_of(place)] = _worse(fate, later.get(offset_of(place), fate))
                 if fate in ("doubled", "lost"):
                     faults.append((place, fate))
-        sound: Counter[str] = Counter()
+        if not (faults or later or self.brought_by) and (sound := self._all_sound()):
+            return Judgement(sound, {}, [])
+        sound = Counter()
         faulty = dict.fromkeys((offset_of(place) for place, _ in faults), "lost")
         for offset, marks in enumerate(self._marks, start=self.first):
             place = place_of(offset, self.brought_by.get(offset, 0)) if self.brought_by else place_of(offset, 0)
@@ -172,6 +171,14 @@ class Ledger:
             else:
                 sound[fate] += 1
         return Judgement(sound, faulty, faults)
+
+    def _all_sound(self) -> Counter[str]:
+        """The fates of all mails, where none of them is at fault; else nothing."""
+        sound: Counter[str] = Counter()
+        for marks, count in Counter(self._marks).items():
+            if marks:  # else no mail: Kafka's transactions take offsets too
+                sound[fate_of(marks)] += count
+        return Counter() if sound.keys() & {"doubled", "lost"} else sound
 
     def _is_first(self, place: int) -> bool:
         return self.brought_by.get(offset_of(place)) == generation_of(place)

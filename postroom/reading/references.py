@@ -4,6 +4,7 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Self
 
 from postroom.reading import glance
 from streams.record import Record
@@ -11,6 +12,7 @@ from topology.replies.stow import ARCHIVED
 
 _ARCHIVED = re.compile(rb'"archived":"sha256:([0-9a-f]{64})"')
 """No text of a mail can counterfeit that: within a JSON string a quotation mark has a backslash before it."""
+_REFERENCE = re.compile(rb"sha256:([0-9a-f]{64})")
 _MAIL = re.compile(rb'"mail_id":"([0-9a-f]{32})"')
 
 
@@ -49,6 +51,12 @@ class Digests:
     def __len__(self) -> int:
         return sum(self.sizes())
 
+    def __iadd__(self, other: "Digests") -> Self:
+        """Takes in those of another."""
+        for mine, heap in zip(self._heaps, other._heaps, strict=True):
+            mine.extend(heap)
+        return self
+
 
 class References:
     """held: what any record refers to. needed: what a mail on mail.raw has there, and only there, erased ones left out."""
@@ -61,13 +69,14 @@ class References:
         """Notes what a record refers to, be it the mail or a message of ours."""
         if digest := archived(glance.facts_bytes(record)):
             self.held.add(digest)
-        if reference := record.header(ARCHIVED):
-            self.held.add(reference.decode("ascii", "replace").removeprefix("sha256:"))
+        if known := _REFERENCE.fullmatch(record.header(ARCHIVED) or b""):
+            self.held.add(known[1].decode())
 
-    def need(self, facts: bytes) -> None:
-        """Notes where a mail's bytes are, by the facts of its raw record."""
-        if digest := archived(facts):
-            self.needed.add(digest)
+    def __iadd__(self, other: "References") -> Self:
+        """Takes in what another process has noted."""
+        self.held += other.held
+        self.needed += other.needed
+        return self
 
 
 def archived(facts: bytes | None) -> str | None:

@@ -60,7 +60,9 @@ class Plan:
         asked_again = stage in ("bounce-filter", "authentication")
         evidence = evidence_of(facts) if asked_again and not self.now else None
         gone = dict.fromkeys((*_BEHIND[stage], "outcome", "reply", "repeated"))
-        return facts.having(**gone, replay=Replay(self.generation, mail.recipients, self.replies, self.redo, evidence))
+        return facts.having(
+            **gone, replay=Replay(self.generation, mail.recipients, self.replies, self.redo, evidence, asked_again and self.now)
+        )
 
 
 def batches(mails: Iterator[Chosen], most: int | None = None) -> Iterator[list[Chosen]]:

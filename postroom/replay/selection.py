@@ -3,10 +3,11 @@
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge
 from operator import attrgetter
 
+from postroom.erasing.redact import GONE
 from postroom.reading import glance
 from postroom.reading.outcomes import Generations, Replies, select
 from postroom.reading.pending import sources, standing
@@ -73,7 +74,8 @@ class Tally:
 
 
 class Selection:
-    """The selected outcomes, in their latest generation. Reads mail.outcomes twice, and for `mails` once more.
+    """The selected outcomes, in their latest generation. Reads mail.outcomes twice (once where everything is taken and no replay has been
+    at it), and for `mails` once more.
 
     ends: the end of each partition of mail.outcomes, behind which nothing is selected; as of now when None, and then `ends` tells.
     every: also those that are handled, or whose next generation is still on its way (a preview). but: a generation that is not to be
@@ -100,19 +102,17 @@ class Selection:
         self._topics = topics
         self._wanted = wanted
         self._every = every
+        self._takes_all = every and wanted.takes_all
         self._redo = redo
         self._replies, self._generations = Replies(), Generations()
         # First what is on its way, then the ends: what is no longer on its way by then has its outcome below them.
         self._on_their_way = {} if every else _on_their_way(log, topics, but)
         self.ends = tuple(_ends(log, topics) if ends is None else ends)
         self._partitions = range(len(self.ends)) if partitions is None else partitions
-        self._learn(but)
-        self.left_out: Counter[str] = Counter()
-        self.deliveries = self.count = 0
-        self._tally = Tally()
-        for raw in self._places() if every and wanted.takes_all else map(_raw, self._eligible(count=True)):
-            self.deliveries += 1
-            self.count += self._tally.add(raw)
+        self._erased: set[Position] = set()
+        self._count(self._learn(but))
+        if self._generations or not self._takes_all:
+            self._count(self._places() if self._takes_all else map(_raw, self._eligible(count=True)))
 
     def mails(self) -> Iterator[Chosen]:
         """Each mail once, oldest outcome first; one with several selected outcomes where the last of them stands."""
@@ -126,7 +126,12 @@ class Selection:
                 if len(together) < several:
                     continue
                 del parts[raw]
-            yield Chosen(raw, [one.row for one in together], [glance.facts(one.document, one.record.value) for one in together])
+            yield Chosen(raw, [one.row for one in together], [self._facts(raw, one) for one in together])
+
+    def _facts(self, raw: Position, found: Found) -> Facts:
+        """Those of an outcome. Of a mail that was erased nobody gets the bytes, also where the log could not let go of them."""
+        facts = glance.facts(found.document, found.record.value)
+        return facts.having(envelope=replace(facts.envelope, archived=GONE)) if raw in self._erased else facts
 
     def _records(self, *, all_: bool = False) -> Iterator[Record]:
         """Those below the ends, oldest first; or all."""
@@ -134,25 +139,41 @@ class Selection:
         spans = [self._log.read(topic, number, end=None if all_ else self.ends[number]) for number in self._partitions]
         return merge(*spans, key=attrgetter("time")) if len(spans) > 1 else iter(*spans) if spans else iter(())
 
-    def _learn(self, but: int | None) -> None:
+    def _count(self, places: Iterator[Position]) -> None:
+        self.left_out: Counter[str] = Counter()
+        self.deliveries = self.count = 0
+        self._tally = Tally()
+        for raw in places:
+            self.deliveries += 1
+            self.count += self._tally.add(raw)
+
+    def _learn(self, but: int | None) -> Iterator[Position]:
+        """Learns what replaces what; where everything is taken, also gives where the mails stand, which is all if nothing is replaced."""
         for record in self._records(all_=but is not None):
             kind = record.header("ce_type")
             if kind == glance.OUTCOME:
                 if but is None or glance.generation(record.value) != but:
                     self._generations.learn(record.value)
+                if self._takes_all and (raw := self._place(record)):
+                    yield raw
             elif kind == glance.REPLY and self._wanted.knows_replies:
                 self._replies.learn(record.value)
+            elif kind == glance.ERASED and (raw := glance.raw_position(record.value)):
+                self._erased.add(raw)
 
     def _places(self) -> Iterator[Position]:
-        """Where the mails of all outcomes stand, without a closer look at those that no replay has been at."""
+        """Where the mails of all outcomes stand that nothing has replaced."""
         for record in self._records():
             if record.header("ce_type") == glance.OUTCOME:
-                data = record.value
-                replayed = bool(self._generations) and self._generations.superseded(glance.document(data))
-                if not replayed and (raw := glance.raw_position(data)):
+                replayed = self._generations.superseded(glance.document(record.value))
+                if not replayed and (raw := self._place(record)):
                     yield raw
-                elif not replayed:
-                    self.left_out["without_position"] += 1
+
+    def _place(self, record: Record) -> Position | None:
+        raw = glance.raw_position(record.value)
+        if raw is None:
+            self.left_out["without_position"] += 1
+        return raw
 
     def _eligible(self, *, count: bool) -> Iterator[Found]:
         for found in select(self._records(), self._wanted, self._replies, self._generations):

@@ -81,13 +81,14 @@ class KafkaLog(Log):
         end: int | None = None,
         since: int | None = None,
         until: int | None = None,
+        values: bool = True,
     ) -> Iterator[Record]:
         """See `Reader.read`."""
         count = self._topics.partitions(topic)
         if partition is not None and not 0 <= partition < count:
             raise TopicMissing(f"topic {topic} has {count} partitions, and no number {partition}")
         which = range(count) if partition is None else range(partition, partition + 1)
-        return read(self._clients, self._topics, topic, which, start=start, end=end, since=since, until=until)
+        return read(self._clients, self._topics, topic, which, start=start, end=end, since=since, until=until, values=values)
 
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
         """See `Reader.fetch`."""

@@ -8,7 +8,7 @@ from confluent_kafka import TopicPartition as At
 
 from streams.errors import PositionExpired, Transient
 from streams.kafka.clients import Clients
-from streams.kafka.messages import record, take
+from streams.kafka.messages import bare, record, take
 from streams.kafka.settings import CALL_SECONDS
 from streams.kafka.topics import Topics
 from streams.record import Record
@@ -28,6 +28,7 @@ def read(
     end: int | None,
     since: int | None,
     until: int | None,
+    values: bool,
 ) -> Iterator[Record]:
     """See `Reader.read`; partitions: which, one after another."""
     consumer = clients.reader(wait_ms=10)
@@ -41,7 +42,7 @@ def read(
             if until is not None:
                 high = min(high, _offset_at(clients, consumer, at, until, last))
             if low < high:
-                yield from _between(clients, consumer, at, low, high)
+                yield from _between(clients, consumer, at, low, high, values=values)
     finally:
         consumer.close()
 
@@ -57,7 +58,7 @@ def _offset_at(clients: Clients, consumer: Consumer, at: At, time_ms: int, last:
     return last if found.offset == OFFSET_END else found.offset
 
 
-def _between(clients: Clients, consumer: Consumer, at: At, low: int, high: int) -> Iterator[Record]:
+def _between(clients: Clients, consumer: Consumer, at: At, low: int, high: int, *, values: bool) -> Iterator[Record]:
     """The records from low up to high. Offsets have gaps, where transactions were marked or aborted; so the reading ends with the
     first record beyond, or where the client says that nothing more is there."""
     doing = f"reading {at.topic}[{at.partition}] from {low}"
@@ -77,7 +78,7 @@ def _between(clients: Clients, consumer: Consumer, at: At, low: int, high: int) 
             if offset is not None and offset >= high:
                 return
             if error is None:
-                yield record(message)
+                yield record(message) if values else bare(message)
                 if offset == high - 1:
                     return
         if time.monotonic() - moved > STALL_SECONDS:

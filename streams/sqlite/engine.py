@@ -61,16 +61,17 @@ class SqliteLog(Log):
         end: int | None = None,
         since: int | None = None,
         until: int | None = None,
+        values: bool = True,
     ) -> Iterator[Record]:
         """See `Reader.read`."""
         found = self._reading.topic(topic)
         partitions = range(found.partitions) if partition is None else [partition]
-        return chain.from_iterable(self._read(found, number, Span(start, end, since, until)) for number in partitions)
+        return chain.from_iterable(self._read(found, number, Span(start, end, since, until), values=values) for number in partitions)
 
-    def _read(self, topic: Topic, partition: int, span: Span) -> Iterator[Record]:
+    def _read(self, topic: Topic, partition: int, span: Span, *, values: bool) -> Iterator[Record]:
         low, high = self._reading.between(topic.slot(partition), span)
         while low < high:
-            page = self._reading.page(low, high, PAGE_ROWS)
+            page = self._reading.page(low, high, PAGE_ROWS, values=values)
             for row in page.rows:
                 yield record_of(topic.name, row)
             low = page.end

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from streams.errors import TopicMissing
 from streams.sqlite import schema
 from streams.sqlite.border import border
-from streams.sqlite.rows import MAX_OFFSET, SELECTED, Stored, Topic, ranges
+from streams.sqlite.rows import MAX_OFFSET, SELECTED, WITHOUT_VALUE, Stored, Topic, ranges
 
 PAGE_ROWS = 256
 PAGE_BYTES = 8 << 20
@@ -44,6 +44,7 @@ class Span(NamedTuple):
 _FROM = f"SELECT {SELECTED} FROM records r {{}} LEFT JOIN contents c ON c.id = r.content"
 _ALL = f"{_FROM.format('')} WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?"
 _LIVE = f"{_FROM.format('INDEXED BY live')} WHERE r.carried = 0 AND r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?"
+_BARE = f"SELECT {WITHOUT_VALUE} FROM records r WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?"
 _THESE = f"{_FROM.format('')} WHERE r.id IN (SELECT value FROM json_each(?))"
 
 
@@ -87,12 +88,13 @@ class Reading:
         ((found,),) = self.rows(_HEADS, (json.dumps(slots),))
         return {slot: Head(first, following) for slot, first, following in json.loads(found)}
 
-    def page(self, low: int, high: int, limit: int, *, live: bool = False) -> Page:
-        """At most limit rows with low <= id < high, in order. live: without the carried ones, which cost nothing then."""
+    def page(self, low: int, high: int, limit: int, *, live: bool = False, values: bool = True) -> Page:
+        """At most limit rows with low <= id < high, in order. live: without the carried ones, which cost nothing then. values: False
+        for rows without their values, whose pages are not read then."""
         rows: list[Stored] = []
         size = 0
         with self._lock, border(self._path):
-            found = self._connection.execute(_LIVE if live else _ALL, (low, high, limit))
+            found = self._connection.execute(_LIVE if live else _ALL if values else _BARE, (low, high, limit))
             for row in found:
                 rows.append(row)
                 size += len(row[5]) if row[5] else 0

@@ -125,6 +125,9 @@ Stored = tuple[int, int, int, bytes | None, bytes | None, bytes | None, bytes | 
 SELECTED = "r.id, r.time, r.carried, r.key, r.headers, coalesce(r.value, c.value), c.digest"
 """The columns of a record `r` and the content `c` that it may refer to."""
 
+WITHOUT_VALUE = "r.id, r.time, r.carried, r.key, r.headers, NULL, NULL"
+"""The same without value and digest."""
+
 
 def record_of(topic: str, stored: Stored) -> Record:
     """The record in a row of that topic."""

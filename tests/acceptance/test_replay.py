@@ -16,10 +16,11 @@ def handle(mail):
 MENDED = """
 from pathlib import Path
 
-EFFECTS = Path(__file__).with_name("effects").open("a", buffering=1)
+EFFECTS = Path(__file__).with_name("effects")
 
 def handle(mail):
-    EFFECTS.write(f"{mail.delivery_id} {mail.generation}\\n")
+    with EFFECTS.open("a") as effects:
+        effects.write(f"{mail.delivery_id} {mail.generation}\\n")
 """
 BUGS = {"use": "python", "python": "actions:handle", "domains": ["bugs.org"], "pause_after": 0, "allow_unknown_senders": True}
 

@@ -2,6 +2,8 @@
 
 import tracemalloc
 from collections.abc import Callable
+from hashlib import sha256
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from streams.log import Log
 from streams.record import Draft, TopicPartition
 
 
-def _values(log: Log, topic: str, partition: int | None = None, **span: int) -> list[bytes]:
+def _values(log: Log, topic: str, partition: int | None = None, **span: Any) -> list[bytes]:
     return [record.value for record in log.read(topic, partition, **span)]
 
 
@@ -75,6 +77,16 @@ def test_carried_records_are_read_and_say_so(log: Log, topic: Callable[[int], st
         (b"carried", True, (("a", b"b"),)),
         (b"not", False, ()),
     ]
+
+
+def test_a_reading_can_leave_the_values_out(log: Log, topic: Callable[[int], str]) -> None:
+    name = topic(1)
+    digest = sha256(b"a large value").digest()
+    log.append([Draft(name, b"key", b"a large value", (("a", b"b"),), carried=True, digest=digest), Draft(name, None, b"small")])
+    whole, bare = list(log.read(name)), list(log.read(name, values=False))
+    assert [record.value for record in whole] == [b"a large value", b"small"]
+    assert bare == [record._replace(value=b"", digest=None) for record in whole]
+    assert [record.offset for record in log.read(name, 0, start=bare[1].offset, values=False)] == [bare[1].offset]
 
 
 def test_fetch_brings_records_in_the_order_asked_for(log: Log, topic: Callable[[int], str]) -> None:

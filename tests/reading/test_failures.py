@@ -64,7 +64,7 @@ def test_what_replays_have_settled_is_told_by_its_cause(story: Story, postroom: 
     story.outcome(again(second, 3))
     assert groups(postroom) == [("aaaa", 1, 1, [1]), ("cccc", 1, 0, [])]
     assert groups(postroom, "--resolved") == [("aaaa", 1, 1, [1]), ("bbbb", 0, 1, [3])]
-    assert "1 more settled since, by replay 1" in postroom("failures", "--resolved").stdout
+    assert "1 settled since, by replay 1" in postroom("failures", "--resolved").stdout
 
 
 def test_failures_take_selectors(story: Story, postroom: Postroom) -> None:

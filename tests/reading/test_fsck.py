@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,8 +15,11 @@ from postroom.erasing.tombstone import Erased, tombstone
 from postroom.reading.cut import Cut
 from postroom.reading.fsck import COUNTS, Accounts, fsck
 from postroom.reading.look import Look
+from postroom.reading.scan import Scan, Setup
+from postroom.reading.spill import BITS, Bucket, Spill
 from streams.log import Extent, Reader, Standing
 from streams.record import Draft, Position, Record, TopicPartition
+from streams.sqlite import SqliteLog
 from tests.reading.conftest import Postroom
 from tests.reading.story import CHAIN, Story
 from topology.facts import Facts, Replay
@@ -345,7 +350,7 @@ def test_a_record_that_nothing_led_to_is_unknown(story: Story, plant: Callable[[
 
 
 class Busy(Reader):
-    """A log on which somebody works just before a topic is read for the first time."""
+    """A log on which somebody works just before a topic is looked at for the first time."""
 
     def __init__(self, log: Reader, topic: str, work: Callable[[], None]) -> None:
         self._log = log
@@ -357,13 +362,17 @@ class Busy(Reader):
         return self._log.topics()
 
     def extents(self, topic: str) -> list[Extent]:
+        self._begin(topic)
         return self._log.extents(topic)
 
     def read(self, topic: str, partition: int | None = None, **span: Any) -> Iterator[Record]:
+        self._begin(topic)
+        return self._log.read(topic, partition, **span)
+
+    def _begin(self, topic: str) -> None:
         if topic == self._topic and self._work:
             self._work()
             self._work = None
-        return self._log.read(topic, partition, **span)
 
     def fetch(self, positions: Any) -> list[Record | None]:
         return self._log.fetch(positions)
@@ -392,6 +401,44 @@ def test_a_log_that_is_being_worked_on_shows_no_fault(story: Story, topic: str) 
     assert (verdict.faults, first_look.stray_count) == ([], 0)
     assert sum(verdict.sound.values()) == 4
     assert accounts(story) == {"raw": 6, "ended": 6}
+
+
+# -- several processes ------------------------------------------------------------------------------------------------------------
+
+
+def opened(path: Path, setup: Setup) -> Scan:
+    """One of several processes."""
+    log = SqliteLog(path)
+    return Scan(setup, log, log.close)
+
+
+def test_processes_side_by_side_come_to_the_accounts_of_one(story: Story) -> None:
+    """With faults too, and what tells of them."""
+    for number in range(20):
+        story.handled(number)
+    lose_one_of_two(story)
+    double_outcome(story)
+    stray_offset(story)
+    story.all_passed()
+    alone = look(story)
+    several = fsck(story.log, story.topics, ["bugs", "help"], pause=0, opener=partial(opened, story.path), processes=2)
+    assert several.counts == alone.counts
+    assert alone.counts["lost"] == alone.counts["doubled"] == alone.counts["unknown"] == 1
+
+    def sorted_(found: Accounts) -> list[bytes]:
+        return sorted(orjson.dumps(record) for record in found.records)
+
+    assert sorted_(several) == sorted_(alone)
+
+
+def test_what_does_not_fit_into_memory_is_kept_in_files(tmp_path: Path) -> None:
+    spill = Spill(tmp_path, most=4)
+    notes = [(place, place * 7, 1 << 40) for place in range(10)]
+    for place, note in enumerate(notes):
+        spill.note(place % 2, place << BITS - 2, note)
+    assert len(list(tmp_path.iterdir())) > 1
+    taken = [number for partition in range(2) for bucket in range(3) for heap in spill.take(Bucket(partition, bucket)) for number in heap]
+    assert sorted(zip(*[iter(taken)] * 3, strict=True)) == notes
 
 
 def one_partition(story: Story) -> Story:

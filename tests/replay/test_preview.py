@@ -114,6 +114,49 @@ def test_each_delivery_of_a_mail_is_compared_with_its_own_outcome(make: MakePlac
 
 
 @pytest.mark.sqlite_only
+def test_a_key_of_dkim_that_has_been_rotated_since_judges_as_it_did_then_and_as_of_now_it_does_not(make: MakePlace) -> None:
+    """The same selector has another key now."""
+    place, _ = signed(make)
+    place.write("zone.json", (DKIM / "001-rsa-1024.zone.json").read_text())
+    assert changes(preview(place, status=0)) == {"handled -> handler:inbox": 1}
+    assert changes(preview(place, "--as-of", "now", status=1)) == {"handled -> returned strong-required": 1}
+
+
+def openpgp(make: MakePlace, case: str, name: str) -> tuple[Place, Path]:
+    """A mail signed with that key, to a handler that demands proof; the place, and the file of the key."""
+    mail, key = (OPENPGP / "cases" / f"{case}.eml").read_bytes(), (OPENPGP / "keys" / f"{name}.asc").read_bytes()
+    received = tomllib.loads((OPENPGP / "cases" / f"{case}.toml").read_text())["received_at"]
+    (fingerprint,) = Keyring.of([("key", key)]).fingerprints()
+    account = SAMPLE | {"addresses": ["test@example.org"], "fingerprints": [fingerprint]}
+    place = make(handlers={"inbox": INBOX | {"require_strong": True}}, accounts=[account])
+    held = place.folder / "keys" / "key.asc"
+    held.write_bytes(key)
+    place.mail(mail, "--received-at", received, "--sender", "test@example.org", "--recipient", "1@foo.com")
+    place.drain()
+    assert place.outcomes()[0]["strength"] == "strong"
+    return place, held
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize(("case", "name"), [("45-expired-since", "expired"), ("47-superseded-since", "superseded")])
+def test_a_key_of_openpgp_that_has_expired_or_was_superseded_since_judges_as_it_did_then_and_as_of_now_it_does_not(
+    make: MakePlace, case: str, name: str
+) -> None:
+    place, _ = openpgp(make, case, name)
+    assert changes(preview(place, status=0)) == {"handled -> handler:inbox": 1}
+    assert changes(preview(place, "--as-of", "now", status=1)) == {"handled -> returned bad-signature": 1}
+    place.run("replay", "--status", "handled", "--redo", "--apply")
+    place.drain()
+    assert place.outcomes()[0]["status"] == "handled"
+    place.run("replay", "--status", "handled", "--redo", "--as-of", "now", "--apply")
+    place.drain()
+    (row,) = place.outcomes()
+    assert (row["reason"], row["generation"] > 1) == ("bad-signature", True)
+    assert "since it signed" in row["detail"]
+    place.fsck()
+
+
+@pytest.mark.sqlite_only
 def test_for_people_it_is_a_table_with_examples(make: MakePlace, letter: Letters) -> None:
     place = make(handlers={"inbox": INBOX})
     mail_id = place.mail(letter("1@foo.com", sender="stranger@example.net"))
@@ -136,22 +179,14 @@ def test_a_log_without_outcomes_and_a_wrong_use_say_so(make: MakePlace) -> None:
 
 @pytest.mark.sqlite_only
 def test_the_keyring_decides_as_it_did_then_whether_a_key_was_withdrawn_or_added_since(make: MakePlace) -> None:
-    signature, key = (OPENPGP / "cases" / "01-clear.eml").read_bytes(), (OPENPGP / "keys" / "ed25519.asc").read_bytes()
+    place, held = openpgp(make, "01-clear", "ed25519")
+    signature, key = (OPENPGP / "cases" / "01-clear.eml").read_bytes(), held.read_bytes()
     received = tomllib.loads((OPENPGP / "cases" / "01-clear.toml").read_text())["received_at"]
-    (fingerprint,) = Keyring.of([("key", key)]).fingerprints()
-    account = SAMPLE | {"addresses": ["test@example.org"], "fingerprints": [fingerprint]}
-    place = make(handlers={"inbox": INBOX | {"require_strong": True}}, accounts=[account])
-    held = place.folder / "keys" / "key.asc"
-    how = ("--received-at", received, "--sender", "test@example.org")
-
-    held.write_bytes(key)
-    place.mail(signature, *how, "--recipient", "1@foo.com")
-    place.drain()
     held.unlink()
     assert changes(preview(place, status=0)) == {"handled -> handler:inbox": 1}
     assert changes(preview(place, "--as-of", "now", status=1)) == {"handled -> returned bad-signature": 1}
 
-    place.mail(signature, *how, "--recipient", "2@foo.com")
+    place.mail(signature, "--received-at", received, "--sender", "test@example.org", "--recipient", "2@foo.com")
     place.drain()
     held.write_bytes(key)
     second = ("--recipient", "2@foo.com", "--status", "returned")

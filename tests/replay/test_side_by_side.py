@@ -4,10 +4,13 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
+from postroom.commands.reading import scanning
 from postroom.crew import Crew, Tick
+from postroom.reading.fsck import fsck
 from postroom.reading.selectors import Selectors
 from postroom.replay.preview import EXAMPLES, Preview
 from postroom.replay.trial import Trial, preview
@@ -105,6 +108,19 @@ def test_a_preview_by_several_processes_is_that_of_one(make: MakePlace, letter: 
     assert judged(place, 2, judge=other) == (alone, *rest)
     assert rest[1:] == [[(25, rest[0])], 25]
     assert all(0 < len(examples) <= EXAMPLES for examples in alone.examples.values())
+
+
+def test_the_accounts_by_several_processes_are_those_of_one(make: MakePlace, letter: Letters) -> None:
+    place = make(handlers={"inbox": INBOX}, sections={"log.topics": {"partitions": 4}})
+    place.imported([letter("x@foo.com, y@foo.com, 1@nowhere.example") for _ in range(10)])
+    place.drain()
+    alone = place.fsck()
+    settings = place.folder / "postroom.toml"
+    with closing(Site.at(settings)) as site:
+        found = fsck(site.log, site.topics, site.handler_names, opener=partial(scanning, settings), processes=2)
+    assert found.clean
+    assert found.counts == {name: alone[name] for name in found.counts}
+    assert found.counts["ended"] == 10
 
 
 @pytest.mark.sqlite_only

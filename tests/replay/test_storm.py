@@ -161,11 +161,12 @@ def storm(make: MakePlace, letter: Letters, database: str, chance: random.Random
         return f"{mails} mails; killed: {dict(happening.killed)}"
 
 
+@pytest.mark.sqlite_only
 def test_a_replay_under_kill_repeats_no_effect_and_no_reply_but_where_it_is_asked_to(
     make: MakePlace, letter: Letters, database: str, chance: random.Random
 ) -> None:
-    """The short form."""
-    print(storm(make, letter, database, chance, mails=150, kills=2))
+    """The short form, on the embedded log; on Kafka a worker that was killed is missed for seconds each time."""
+    print(storm(make, letter, database, chance, mails=120, kills=2))
 
 
 @pytest.mark.soak

@@ -1,0 +1,362 @@
+"""What one record after another tells of its mail, noted for fsck, and the notes of neighbouring mails brought together and judged.
+
+This is what fsck's processes run (see `postroom.reading.look`, which says what is read, and in which order it was bounded).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from postroom.crew import Tick
+from postroom.reading import glance
+from postroom.reading.cut import Cut
+from postroom.reading.faults import Evidence, Fault, Mail, told
+from postroom.reading.ledger import (
+    AUTHENTICATED,
+    DELIVERED,
+    ENDED,
+    ERASED,
+    FRESH,
+    PRESENT,
+    REPEATED,
+    SCREENED,
+    STUCK,
+    WAITS,
+    Ledger,
+    generation_of,
+    offset_of,
+    place_of,
+)
+from postroom.reading.references import References, archived
+from postroom.reading.spill import Bucket, Spill
+from streams.log import Reader
+from streams.record import Record
+from topology import ids
+from topology.address import key as address_key
+from topology.records import Topics
+
+Kind = Literal["outcomes", "waiting", "routes", "authenticated", "screened", "raw", "messages"]
+"""What is read of a topic. messages: only what it refers to in the archive."""
+
+# A note is a pass, an id (64 bits of a delivery's, or of a digest), and a word: the marks of the pass, and what to do with the id.
+_ROUTE = 1 << 16  # a delivery that must come to an outcome
+_DUE = 1 << 17  # a delivery that the envelope demands
+_OUTCOME = 1 << 18  # a delivery that has one
+_WAITING = 1 << 19  # a delivery that waits
+_STRANDED = 1 << 20  # one that waits where nobody comes
+_ONCE_SCREENED = 1 << 21  # a record of which a pass has one
+_ONCE_AUTHENTICATED = 1 << 22
+_BROUGHT = 1 << 23  # a raw record that a replay wrote
+_NEED = 1 << 24  # the archive has the mail
+_DIGEST_AT = 32  # the first eight bits of that digest
+_MARKS = (1 << 16) - 1
+
+_TICK = 1000
+_TOLD_STRAYS = 1000
+_FEW_RECIPIENTS = re.compile(rb'"recipients":\[(?:"(?:[^"\\]|\\.)*")?\]')
+
+
+class Span(NamedTuple):
+    """A stretch of a partition that is to be read."""
+
+    kind: Kind
+    topic: str
+    partition: int
+    start: int
+    end: int
+
+
+class Flush(NamedTuple):
+    """Everything has been read: what was noted must be there for all."""
+
+
+class Judge(NamedTuple):
+    """A bucket is to be judged. first, end: its mails. taken: retention has meanwhile taken the records below that offset."""
+
+    bucket: Bucket
+    first: int
+    end: int
+    taken: int
+
+
+class Gather(NamedTuple):
+    """What was noted of the archive is to be given."""
+
+
+@dataclass
+class Scanned:
+    """What reading a span found beside its notes. stray_count: records that belong to no mail of this log; strays: the first of them, as
+    `fsck --json` tells them. evidence: the records of the mails that are looked at again."""
+
+    stray_count: int = 0
+    strays: list[dict[str, Any]] = field(default_factory=list)
+    evidence: dict[tuple[int, int], Evidence] = field(default_factory=dict)
+
+
+@dataclass
+class Judged:
+    """sound: the fates of the mails without fault. faulty: the others, each with its fate. faults: what is wrong with them."""
+
+    sound: Counter[str] = field(default_factory=Counter)
+    faulty: dict[Mail, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+
+Task = Span | Flush | Judge | Gather
+Result = Scanned | Judged | References | None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What all processes of a look share. ends: of the raw partitions, as last seen; horizon: the append time in ms up to which retention
+    may have taken the end of a mail; routes_are_complete: it has taken no route; only: the mails to look at, None for all; references:
+    whether what the archive has is noted; folder: for what does not fit into memory."""
+
+    topics: Topics
+    cut: Cut
+    ends: tuple[int, ...]
+    horizon: float
+    routes_are_complete: bool
+    only: frozenset[Mail] | None
+    references: bool
+    folder: Path
+
+
+class Scan:
+    """Reads spans and judges buckets."""
+
+    def __init__(self, setup: Setup, log: Reader, close: Callable[[], None] = lambda: None) -> None:
+        self._close = close
+        self._setup = setup
+        self._log = log
+        self._log_id = log.id.encode()
+        self._raw_topic = setup.topics.raw.encode()
+        self._ends = list(setup.ends)
+        self._spill = Spill(setup.folder)
+        self._references = References() if setup.references else None
+        self._found = Scanned()
+        self._readers: dict[Kind, Callable[[Record], None]] = {
+            "outcomes": self._outcome,
+            "waiting": self._waiting,
+            "routes": self._route,
+            "authenticated": self._authenticated,
+            "screened": self._screened,
+            "raw": self._raw,
+            "messages": lambda _record: None,
+        }
+
+    def close(self) -> None:
+        """See `Worker`."""
+        self._close()
+
+    def __call__(self, task: Task, tick: Tick) -> Result:
+        """See `Worker`. Raises LogError, Newer."""
+        if isinstance(task, Span):
+            return self._scan(task, tick)
+        if isinstance(task, Judge):
+            return self._judge(task)
+        if isinstance(task, Flush):
+            self._spill.flush()
+            return None
+        return self._references
+
+    def _scan(self, span: Span, tick: Tick) -> Scanned:
+        self._found = Scanned()
+        read, references = self._readers[span.kind], self._references
+        count = 0
+        # What carries the mail has the facts in a header.
+        values = span.kind not in ("routes", "raw", "waiting", "messages")
+        for record in self._log.read(span.topic, span.partition, start=span.start, end=span.end, values=values):
+            if references is not None:
+                references.hold(record)
+            read(record)
+            count += 1
+            if count == _TICK:
+                tick(count)
+                count = 0
+        tick(count)
+        return self._found
+
+    # -- what a record says -------------------------------------------------------------------------------------------------------
+
+    def _outcome(self, record: Record) -> None:
+        kind = record.header("ce_type")
+        if kind not in (glance.OUTCOME, glance.ERASED):
+            return
+        data = record.value
+        at = self._pass(record, data)
+        if at is None:
+            return
+        partition, offset, place = at
+        if kind == glance.ERASED:
+            self._spill.note(partition, offset, (place_of(offset, 0), 0, ERASED | self._fresh(record)))
+        elif known := glance.outcome_of(data):
+            must = _ROUTE if known.whole or known.stage == "routing" else 0
+            marks = (ENDED if known.whole else DELIVERED) | self._fresh(record)
+            self._spill.note(partition, offset, (place, int(known.delivery_id[:16], 16), marks | _OUTCOME | must))
+
+    def _waiting(self, record: Record) -> None:
+        data = glance.facts_bytes(record) or b""
+        at = self._pass(record, data)
+        if at and (delivery_id := glance.routed_delivery(data)):
+            self._spill.note(at[0], at[1], (at[2], int(delivery_id[:16], 16), self._as_waiting(record)))
+
+    def _route(self, record: Record) -> None:
+        data = glance.facts_bytes(record) or b""
+        at = self._pass(record, data)
+        if at and (delivery_id := glance.routed_delivery(data)):
+            waits = self._as_waiting(record) if self._setup.cut.not_reached(record) else 0
+            self._spill.note(at[0], at[1], (at[2], int(delivery_id[:16], 16), DELIVERED | self._fresh(record) | _ROUTE | waits))
+
+    def _authenticated(self, record: Record) -> None:
+        if at := self._pass(record, record.value):
+            self._spill.note(at[0], at[1], (at[2], 0, self._fresh(record) | self._waits(record) | _ONCE_AUTHENTICATED))
+
+    def _screened(self, record: Record) -> None:
+        data = record.value
+        at = self._pass(record, data)
+        if at is None:
+            return
+        partition, offset, place = at
+        repeated = _is_repeat(data)
+        marks = self._fresh(record) | self._waits(record) | (REPEATED if repeated else 0)
+        self._spill.note(partition, offset, (place, 0, marks | _ONCE_SCREENED))
+        if not repeated and not generation_of(place):
+            for delivery_id in _due(data):
+                self._spill.note(partition, offset, (place, int(delivery_id[:16], 16), _DUE))
+
+    def _raw(self, record: Record) -> None:
+        partition, offset = record.partition, record.offset
+        data = glance.facts_bytes(record) or b""
+        generation = glance.generation(data)
+        if self._setup.only is not None:
+            if (partition, offset) not in self._setup.only:
+                return
+            self._keep(partition, place_of(offset, generation), record, data)
+        place = place_of(offset, 0)
+        self._spill.note(partition, offset, (place, 0, PRESENT | self._fresh(record) | self._waits(record)))
+        if generation:
+            self._spill.note(partition, offset, (place, generation, _BROUGHT))
+        if self._references is not None and (digest := archived(data)):
+            self._spill.note(partition, offset, (place, int(digest[2:18], 16), _NEED | int(digest[:2], 16) << _DIGEST_AT))
+
+    def _pass(self, record: Record, data: bytes) -> tuple[int, int, int] | None:
+        """Raw partition and offset, and the pass, that a record tells of; None where it is of no concern here, or a stray."""
+        found = glance.RAW.search(data)
+        if found and found[1] == self._log_id and found[2] == self._raw_topic:
+            partition, offset = int(found[3]), int(found[4])
+        else:
+            position = glance.raw_position(data) if data else None
+            if position is None:
+                self._stray(record, data, "does not say where its mail stands")
+                return None
+            if position.log != self._log.id or position.topic != self._setup.topics.raw:
+                self._stray(record, data, "is of a mail of another log")
+                return None
+            partition, offset = position.partition, position.offset
+        extents = self._setup.cut.raw
+        if not 0 <= partition < len(extents) or offset >= self._end(partition, offset):
+            self._stray(record, data, "is of a mail that was never taken in")
+            return None
+        extent, only = extents[partition], self._setup.only
+        if not extent.first <= offset < extent.end:
+            return None  # retention has taken the mail, or it came in after the cut
+        place = place_of(offset, glance.generation(data))
+        if only is not None:
+            if (partition, offset) not in only:
+                return None
+            self._keep(partition, place, record, data)
+        return partition, offset, place
+
+    def _stray(self, record: Record, data: bytes, what: str) -> None:
+        self._found.stray_count += 1
+        if self._found.stray_count <= _TOLD_STRAYS:
+            self._found.strays.append(told("unknown", f"this record {what}", None, 0, [(record, data)]))
+
+    def _keep(self, partition: int, place: int, record: Record, data: bytes) -> None:
+        self._found.evidence.setdefault((partition, place), []).append((record._replace(value=b"", headers=()), data))
+
+    def _end(self, partition: int, offset: int) -> int:
+        """The end of a raw partition: as of now, where `offset` lies beyond what was known of it."""
+        if offset >= self._ends[partition]:
+            self._ends = [extent.end for extent in self._log.extents(self._setup.topics.raw)]
+        return self._ends[partition]
+
+    def _fresh(self, record: Record) -> int:
+        return FRESH if record.time > self._setup.horizon else 0
+
+    def _waits(self, record: Record) -> int:
+        if not self._setup.cut.not_reached(record):
+            return 0
+        return WAITS | STUCK if record.at in self._setup.cut.stranded else WAITS
+
+    def _as_waiting(self, record: Record) -> int:
+        return _STRANDED if record.at in self._setup.cut.stranded else _WAITING
+
+    # -- what becomes of the mails of a bucket --------------------------------------------------------------------------------------
+
+    def _judge(self, task: Judge) -> Judged:
+        ledger = Ledger(task.first, task.end)
+        needs: list[tuple[int, int, int]] = []
+        for heap in self._spill.take(task.bucket):
+            _enter(ledger, heap, needs)
+        if self._references is not None:
+            for place, rest, word in needs:
+                if not ledger.marks(place) & ERASED:
+                    self._references.needed.add(f"{word >> _DIGEST_AT:02x}{rest:016x}")
+        for offset in range(task.first, min(task.taken, task.end)):  # it was there when we began
+            if ledger.marks(place_of(offset, 0)):
+                ledger.mark(place_of(offset, 0), PRESENT)
+        found = ledger.judge(routes_are_complete=self._setup.routes_are_complete)
+        partition = task.bucket.partition
+        faults = [Fault(partition, place, problem, ledger.marks(place)) for place, problem in found.faults]
+        return Judged(found.sound, {(partition, offset): fate for offset, fate in found.faulty.items()}, faults)
+
+
+def _enter(ledger: Ledger, heap: Any, needs: list[tuple[int, int, int]]) -> None:
+    """Enters notes into a ledger, and gives those that are about the archive."""
+    numbers: Iterator[int] = iter(heap)
+    for place, id_, word in zip(numbers, numbers, numbers, strict=True):
+        marks = word & _MARKS
+        if word & _ONCE_SCREENED:
+            ledger.once(place, SCREENED, marks)
+        elif word & _ONCE_AUTHENTICATED:
+            ledger.once(place, AUTHENTICATED, marks)
+        elif marks:
+            ledger.mark(place, marks)
+        if word & _ROUTE:
+            ledger.routes.note(place, id_)
+        if word & _OUTCOME:
+            ledger.outcomes.note(place, id_)
+        elif word & _WAITING:
+            ledger.waiting.note(place, id_)
+        elif word & _STRANDED:
+            ledger.stranded.note(place, id_)
+        elif word & _DUE:
+            ledger.due.note(place, id_)
+        elif word & _BROUGHT:
+            ledger.brought_by[offset_of(place)] = id_
+        elif word & _NEED:
+            needs.append((place, id_, word))
+
+
+def _is_repeat(data: bytes) -> bool:
+    """Whether a screened record says that all of the mail's recipients were here before."""
+    if b',"repeated":{' not in data:
+        return False
+    document = glance.document(data)
+    return not document.get("outcome") and not (document.get("screening") or {}).get("recipients")
+
+
+def _due(data: bytes) -> list[str]:
+    """The deliveries that a mail's envelope demands, where there are several: from the envelope each recipient is one."""
+    at = data.find(b'"recipients":[', data.find(b',"screening":{'))
+    if _FEW_RECIPIENTS.match(data, at):
+        return []
+    document = glance.document(data)
+    recipients = (document.get("screening") or {}).get("recipients") or ()
+    readable = {compared for recipient in recipients if (compared := address_key(recipient))}
+    return [ids.delivery_id(document["envelope"]["mail_id"], recipient) for recipient in sorted(readable)]
