@@ -29,6 +29,7 @@ _SERVER = re.compile(rf'\s*({_QUOTED}|[^\s"=]+)(?:\s+([0-9]+))?\s*', re.DOTALL)
 _ITEM = re.compile(
     rf'\s*([a-z0-9_-]+(?:\s*\.\s*[a-z0-9_-]+)*)(?:\s*/\s*([0-9]+))?\s*=\s*((?:{_QUOTED})?[^\s"]*)(?=\s|$)', re.IGNORECASE | re.DOTALL
 )
+_NAME = re.compile(rb"[ \t\r\n]*([^ \t\r\n;]+)")
 _RESULT = re.compile(r"[a-z]{1,20}")
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _LEGAL = bytes([9, 10, 13, *range(0x20, 0x7F), *range(0x80, 0x100)])
@@ -89,7 +90,10 @@ def judge(fields: Sequence[bytes], authserv_id: str) -> ResultsVerdict:
         return ResultsVerdict(reason=reason)
     field, claims = ours[0]
     kept = field.decode("utf-8", "backslashreplace").strip()[:_EVIDENCE]
-    if claims is None:
+    # Our server writes its name as it is set, and takes out the fields of others that begin so. In quotes, behind a comment, or with a
+    # blank or letter that only looks like one of it, it would not have found it; still, such a field is one more under our id.
+    plain = _NAME.match(field)
+    if claims is None or not plain or plain[1].lower() != wanted.encode():
         return ResultsVerdict(kept, reason=f"the field by {authserv_id} is malformed")
     return ResultsVerdict(kept, tuple(claims), _signers(claims), _author(claims))
 
@@ -117,15 +121,14 @@ def _read(field: bytes) -> tuple[str, list[Claim] | None]:
     text = field[:MAX_FIELD].decode("utf-8", "backslashreplace")
     clauses = _clauses(text)
     try:
-        server, quoted = _server(next(clauses))
+        server = _server(next(clauses))
     except _MalformedError:
         return "", None
     try:
         claims = [_claim(clause) for clause in clauses if clause.strip()]
     except _MalformedError:
         return server, None
-    # A server that needs no quotes puts none round its id; still, such a field is one more under our id.
-    whole = not quoted and len(field) <= MAX_FIELD and len(claims) <= MAX_CLAUSES and not field.translate(None, _LEGAL)
+    whole = len(field) <= MAX_FIELD and len(claims) <= MAX_CLAUSES and not field.translate(None, _LEGAL)
     return server, [claim for claim in claims if claim] if whole else None
 
 
@@ -157,12 +160,12 @@ def _comment_end(text: str, place: int) -> int:
     raise _MalformedError
 
 
-def _server(clause: str) -> tuple[str, bool]:
-    """The authserv-id in lower case, and whether it is quoted."""
+def _server(clause: str) -> str:
+    """The authserv-id in lower case."""
     found = _SERVER.fullmatch(clause)
     if not found or found[2] not in {None, "1"}:
         raise _MalformedError
-    return _plain(found[1]).lower(), found[1].startswith('"')
+    return _plain(found[1]).lower()
 
 
 def _claim(clause: str) -> Claim | None:

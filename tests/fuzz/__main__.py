@@ -69,7 +69,7 @@ def changed(draw: random.Random, raw: bytes, others: tuple[bytes, ...]) -> bytes
 
 def own_loop(seconds: float, seed: int) -> None:
     """Random changes until the time is over."""
-    from tests.fuzz.target import Target, seeds
+    from tests.fuzz.target import FORGED, Target, seeds
 
     target, draw, until = Target(), random.Random(seed), time.monotonic() + seconds
     count = strong = 0
@@ -79,6 +79,7 @@ def own_loop(seconds: float, seed: int) -> None:
         signal.alarm(ONE_MAIL)
         try:
             strong += target.hold(raw)
+            target.hold_forged(changed(draw, FORGED, seeds()))
         except BaseException:
             _leave(raw)
             raise
@@ -100,10 +101,10 @@ def guided(seconds: float, seed: int) -> None:
     """atheris, which ends the process itself."""
     atheris: Any = importlib.import_module("atheris")  # not among our own dependencies
     with atheris.instrument_imports(include=["topology"]):
-        from tests.fuzz.target import Target, seeds
+        from tests.fuzz.target import FORGED, Target, seeds
     target = Target()
     folder = tempfile.mkdtemp(prefix="fuzz-")
-    for number, raw in enumerate(seeds()):
+    for number, raw in enumerate((*seeds(), FORGED)):
         Path(folder, f"seed-{number}").write_bytes(raw)
     draw = random.Random(seed)
 
@@ -118,7 +119,12 @@ def guided(seconds: float, seed: int) -> None:
         f"-max_len={LARGEST}",
         f"-seed={seed}",
     ]
-    atheris.Setup([sys.argv[0], *limits, "-artifact_prefix=fuzz-", folder], target.hold, custom_mutator=mutate)
+
+    def both(raw: bytes) -> None:
+        target.hold(raw)
+        target.hold_forged(raw)
+
+    atheris.Setup([sys.argv[0], *limits, "-artifact_prefix=fuzz-", folder], both, custom_mutator=mutate)
     atheris.Fuzz()
 
 

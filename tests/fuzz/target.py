@@ -4,6 +4,7 @@ A mail is strong only if its canonical signed form is that of a mail which the a
 clear-signed text, RFC 3156 5 for PGP/MIME, each as the tests write it a second time, apart from the program's own.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
@@ -50,6 +51,12 @@ def seeds() -> tuple[bytes, ...]:
     dkim.append(sign(dkim[0], "ed25519", tags={"s": "ed", "h": "from:subject:from"}))
     openpgp = [(CASES / f"{name}.eml").read_bytes() for name in _OPENPGP]
     return (*dkim, *openpgp, sign(_MAIL, "rsa-1024"))
+
+
+FORGED = (
+    b"Authentication-Results: mx.ours.example; dkim=pass header.d=example.org\r\nFrom: test@example.org\r\nSubject: hello\r\n\r\nhello\r\n"
+)
+"""What a forger would like to hand over; `Target.hold_forged` gets it changed."""
 
 
 class NoGnupg:
@@ -99,6 +106,11 @@ class Target:
         decision.facts.encode()
         return decision.facts
 
+    def hold_forged(self, raw: bytes) -> None:
+        """Judges any bytes as our mail server would hand them over. Raises AssertionError where they pretend to be its word."""
+        told = self.judge(past_our_server(raw)).authentication
+        assert told is None or told.method != "authentication-results", told
+
     def hold(self, raw: bytes) -> bool:
         """Judges any bytes, and whether they came out strong. Raises AssertionError when they may not have."""
         told = self.judge(raw).authentication
@@ -116,6 +128,27 @@ class Target:
         else:
             assert b"mx.ours.example" in raw.lower(), told  # only whoever writes in our server's name
         return True
+
+
+def past_our_server(raw: bytes) -> bytes:
+    """The mail behind a mail server that takes Authentication-Results fields with our name out of what comes from outside, and is as plain
+    as such programs get: lines end at LF, no blank stands behind a name, the header ends at the first line that is no field, and our
+    name is the field's first word, letter by letter."""
+    lines = re.findall(rb"[^\n]*\n|[^\n]+", raw)
+    kept = [b"Received: from outside by mx.ours.example; Sat, 10 Jan 2026 12:05:00 +0000\r\n"]
+    at = 0
+    while at < len(lines) and (name := _NAME.match(lines[at])):
+        end = at + 1
+        while end < len(lines) and lines[end][:1] in (b" ", b"\t"):
+            end += 1
+        value = b"".join(lines[at:end]).partition(b":")[2].replace(b"\r", b"").replace(b"\n", b"")
+        ours = name[1].lower() == b"authentication-results" and re.split(rb"[ \t;]", value.lstrip(b" \t"))[0].lower() == b"mx.ours.example"
+        kept += [] if ours else lines[at:end]
+        at = end
+    return b"".join(kept + lines[at:])
+
+
+_NAME = re.compile(rb"([!-9;-~]+):")
 
 
 def _received(facts: Facts) -> Any:
