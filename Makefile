@@ -40,7 +40,7 @@ $(PEERS)/.installed: benchmarks/requirements-peers.txt $(STAMP)
 	@touch $@
 
 chaos: $(STAMP)  ## the long form of the kill -9 tests
-	$(BIN)/python -m pytest -m soak tests/chaos tests/onkafka tests/replay
+	$(BIN)/python -m pytest -m soak tests/chaos tests/copying tests/onkafka tests/replay
 
 fuzz: $(STAMP) $(FUZZ)/.tried  ## change signed mails for SECONDS (60), guided by atheris where it can be had: none may prove what it should not
 	@if [ -e $(FUZZ)/.installed ]; then exec $(FUZZ)/bin/python -m tests.fuzz --seconds $(SECONDS); \

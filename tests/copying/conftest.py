@@ -1,0 +1,5 @@
+"""Copies are tested on whole installations."""
+
+from tests.copying.town import lived, town
+
+__all__ = ["lived", "town"]

@@ -1,0 +1,100 @@
+"""`postroom backup` and `restore`: what is put by can be put back, and is whole."""
+
+import shutil
+import signal
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from postroom.site import Site
+from tests.broker.shared import bootstrap
+from tests.copying.test_copy import ends_well, told
+from tests.copying.town import Town
+from tests.onkafka.waiting import until
+
+pytestmark = [pytest.mark.timeout(240)]
+
+
+def lost(town: Town) -> None:
+    """The log and the archive are gone."""
+    for path in town.place.folder.glob("postroom.db*"):
+        path.unlink()
+    shutil.rmtree(town.place.folder / "archive")
+
+
+def test_a_backup_taken_while_mails_come_in_is_one_moment_and_is_put_back_as_it_was(town: Town, tmp_path: Path) -> None:
+    place = town.place
+    backup = tmp_path / "backup"
+    mails = tmp_path / "mails"
+    mails.mkdir()
+    for number in range(300):
+        (mails / f"{number}.eml").write_text(town.letter("many@foo.com"))
+    running = [place.start("run", "chain"), place.start("import", str(mails))]
+    try:
+        with closing(town.site()) as site:
+            before = raws(site)
+            until(lambda: raws(site) > before, "mails come in")
+            (made,) = place.lines("backup", str(backup))
+    finally:
+        for one in running:
+            one.send_signal(signal.SIGTERM)
+            one.wait()
+    assert {path.name for path in backup.iterdir()} == {"log.db", "archive", "backup.json"}
+    assert made["contents"] == 1
+    assert made["fsck"]["raw"] > before
+    assert not (made["fsck"]["lost"] or made["fsck"]["doubled"] or made["fsck"]["unknown"])
+    place.run("restore", str(backup), status=2)
+    assert "holds records already" in place.stderr
+    lost(town)
+    place.run("restore", str(backup))
+    assert made["taken_at"] in place.stderr
+    assert town.fsck()["raw"] == made["fsck"]["raw"]
+    assert town.fsck()["archive"]["missing"] == 0
+    place.run("backup", str(backup), status=2)
+    assert "is there already" in place.stderr
+
+
+def raws(site: Site) -> int:
+    """How many mails the log has taken."""
+    return sum(extent.end for extent in site.log.extents(site.topics.raw))
+
+
+def test_an_older_log_that_is_put_back_goes_on_and_is_silent_about_what_came_before(town: Town, tmp_path: Path) -> None:
+    before = told(town)
+    town.place.run("backup", str(tmp_path / "backup"))
+    lost(town)
+    town.place.run("restore", str(tmp_path / "backup"))
+    assert told(town) == before
+    settings = town.place.folder / "postroom.toml"
+    settings.write_text(settings.read_text().replace("[replies]\n", '[replies]\nsilent_before = "2100-01-01T00:00:00+02:00"\n'))
+    letters = len(town.place.outbox())
+    town.goes_on()
+    assert len(town.place.outbox()) == letters
+    rows = town.outcomes()
+    assert {row["reply"] for row in rows if row["message_id"] == waiting(before)} == {"silent:silent-before"}
+    assert "waiting" not in {row["reply"] for row in rows}
+
+
+def waiting(before: dict[str, object]) -> str:
+    """The Message-ID of a mail whose reply was owed."""
+    rows = before["outcomes"]
+    assert isinstance(rows, list)
+    return str(next(row["message_id"] for row in rows if row["reply"] == "waiting"))
+
+
+@pytest.mark.soak  # long; and on Kafka a backup is a copy, which test_copy holds
+@pytest.mark.kafka
+@pytest.mark.xdist_group("kafka")
+def test_a_log_on_kafka_is_put_by_and_a_backup_can_be_put_back_there(town: Town, tmp_path: Path) -> None:
+    before = told(town)
+    town.place.run("backup", str(tmp_path / "one"))
+    town.moves_to(f"kafka://{bootstrap()}", partitions=2, prefix=f"back-{tmp_path.parent.name}-{tmp_path.name}".replace("_", "-")[:80])
+    town.place.run("restore", str(tmp_path / "one"))
+    assert told(town) == before
+    (made,) = town.place.lines("backup", str(tmp_path / "two"))
+    town.moves_to("sqlite:///again.db")
+    town.place.run("restore", str(tmp_path / "two"))
+    assert told(town) == before
+    assert made["fsck"]["raw"] == town.fsck()["raw"]
+    ends_well(town)
