@@ -11,6 +11,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from postroom.erasing.unfinished import unfinished
 from postroom.reading.documents import Gone, as_document, bytes_of, oops_id_of, report_parts
 from postroom.reading.draw import as_renderable
 from postroom.reading.failures import grouped
@@ -267,6 +268,8 @@ def fsck(
             site.log, site.topics, site.handler_names, tick=bar.advance, references=references, opener=partial(scanning, site.config.file)
         )
         held = hold_against(site.archive, references, site.log, site.topics, now_ms(), remove=remove_orphans, tick=bar.advance)
+        if found.counts["erased"]:
+            found.records += unfinished(site.log, site.topics, site.archive, references.needed)
     if held:
         found.archive = held.counts
         found.records += held.records

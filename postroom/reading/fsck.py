@@ -38,8 +38,8 @@ class Accounts:
 
     @property
     def clean(self) -> bool:
-        """Whether everything is accounted for, once, and the archive has what the log says it has."""
-        return not any(self.counts[name] for name in ("lost", "doubled", "unknown")) and not (self.archive and self.archive["missing"])
+        """Whether everything is accounted for, once, the archive has what the log says it has, and nothing is told of anything."""
+        return not self.records and not any(self.counts[name] for name in ("lost", "doubled", "unknown"))
 
 
 def fsck(

@@ -54,6 +54,7 @@ def test_a_mailbox_gives_the_same_mails_back(place: Place, tmp_path: Path) -> No
     assert {line["mail_id"] for line in lines} == {row["mail_id"] for row in place.outcomes()}
 
 
+@pytest.mark.sqlite_only
 def test_a_folder_has_the_very_bytes_under_safe_names_and_nothing_is_overwritten(place: Place, tmp_path: Path) -> None:
     to = f"{tmp_path}/new/out/"
     export(place, "--where", 'sender == "a@x.org"', "--to", to)
