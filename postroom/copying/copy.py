@@ -14,7 +14,7 @@ from postroom.reading.fsck import Accounts, fsck
 from postroom.replay.marker import refuse_if_busy
 from postroom.site import Site
 from streams.copying import Target
-from streams.errors import Fatal, Transient
+from streams.errors import Fatal, TooLarge, Transient
 from streams.log import Extent, Log, Reader
 from streams.record import Draft, Record, TopicPartition
 from topology.records import Topics
@@ -106,7 +106,12 @@ class Copying:
 
     def _write(self, plan: TopicPlan, batch: list[Record]) -> None:
         drafts, opens = zip(*(self._draft(plan, record) for record in batch), strict=True)
-        offsets = self._filling.write([(draft, record.time) for draft, record in zip(drafts, batch, strict=True)])
+        try:
+            offsets = self._filling.write([(draft, record.time) for draft, record in zip(drafts, batch, strict=True)])
+        except TooLarge as error:
+            raise Fatal(
+                f"{error}; raise [log.topics] max_message_bytes of the new log above its [archive] inline_limit of before"
+            ) from error
         places = [(draft.partition or 0, offset) for draft, offset in zip(drafts, offsets, strict=True)]
         for is_open, (partition, offset) in zip(opens, places, strict=True):
             at = TopicPartition(plan.target, partition)
