@@ -5,7 +5,7 @@ import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console, RenderableType
@@ -54,6 +54,9 @@ _FSCK_HELP = (
     "raw is the sum of those from ended to doubled: a mail counts as the worst of what became of it.\n\n"
     "Then the archive: what mails need must be there, and what is there and older than a day should be needed."
 )
+
+Listed = Literal["ended", "on_its_way", "stuck", "repeated", "erased", "beyond_retention"]
+"""Fates without fault, whose mails can be listed; those at fault are listed anyway."""
 
 Json = Annotated[bool, typer.Option("--json", help="A line of JSON each; every field always there, null when empty.")]
 
@@ -258,6 +261,9 @@ def fsck(
     remove_orphans: Annotated[
         bool, typer.Option("--remove-orphans", help="Take away what the archive has, no record refers to, and is older than a day.")
     ] = False,
+    fate: Annotated[
+        Listed | None, typer.Option("--list", help="Also list the mails of this fate with their records, the first 1,000.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Account for every mail: is anything lost, doubled or unknown? Exit status 1 if so."""
@@ -265,7 +271,13 @@ def fsck(
     references = References()
     with _Bar(site) as bar:
         found = account(
-            site.log, site.topics, site.handler_names, tick=bar.advance, references=references, opener=partial(scanning, site.config.file)
+            site.log,
+            site.topics,
+            site.handler_names,
+            tick=bar.advance,
+            references=references,
+            opener=partial(scanning, site.config.file),
+            naming={fate: _MEANINGS[fate]} if fate else None,
         )
         held = hold_against(site.archive, references, site.log, site.topics, now_ms(), remove=remove_orphans, tick=bar.advance)
         if found.counts["erased"]:
@@ -275,7 +287,8 @@ def fsck(
         found.records += held.records
     out = Out()
     if as_json:
-        out.json(found.counts | {"archive": found.archive} | ({} if found.clean else {"records": found.records}))
+        listed = {"listed": found.listed} if fate else {}
+        out.json(found.counts | {"archive": found.archive} | ({} if found.clean else {"records": found.records}) | listed)
     else:
         _say(found, out)
     out.flush()
@@ -301,9 +314,9 @@ def _say(found: Accounts, out: Out) -> None:
         out.line((f"{held['objects']:>10}  objects in the archive, {held['octets']:,} octets", ""))
         out.line((f"{held['missing']:>10}  missing there, though a mail needs them", "bold red" if held["missing"] else "dim"))
         out.line((f"{held['orphans']:>10}  there, though nothing refers to them{removed}", "yellow" if held["orphans"] else "dim"))
-    for fault in found.records:
+    for number, fault in enumerate((*found.records, *found.listed)):
         out.line()
-        out.line((f"{fault['problem']}: ", "bold red"), (fault["why"], ""))
+        out.line((f"{fault['problem']}: ", "bold red" if number < len(found.records) else "bold"), (fault["why"], ""))
         if fault["mail_id"]:
             out.line((f"  mail {fault['mail_id']}" + (f", replay {fault['generation']}" if fault["generation"] else ""), ""))
         for record in fault["records"]:

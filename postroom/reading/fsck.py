@@ -10,14 +10,17 @@ read again a moment later, which lets a broker finish its transactions, and brin
 
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from postroom.crew import Tick
 from postroom.reading.cut import Cut
+from postroom.reading.faults import Mail
 from postroom.reading.look import Look, Opener
 from postroom.reading.references import References
+from postroom.reading.scan import MOST_NAMED
 from streams.log import Reader
 from topology.records import Topics
 
@@ -29,11 +32,12 @@ COUNTS = ("raw", "ended", "on_its_way", "stuck", "repeated", "erased", "beyond_r
 
 @dataclass
 class Accounts:
-    """What fsck found. counts: see `fsck`. records: each fault with the records that tell of it. archive: see
-    `postroom.reading.holdings`; None where it was not looked at, or there is none."""
+    """What fsck found. counts: see `fsck`. records: each fault with the records that tell of it. listed: mails that were asked for,
+    likewise. archive: see `postroom.reading.holdings`; None where it was not looked at, or there is none."""
 
     counts: dict[str, int]
     records: list[dict[str, Any]] = field(default_factory=list)
+    listed: list[dict[str, Any]] = field(default_factory=list)
     archive: dict[str, int] | None = None
 
     @property
@@ -52,6 +56,7 @@ def fsck(
     references: References | None = None,
     opener: Opener | None = None,
     processes: int | None = None,
+    naming: Mapping[str, str] | None = None,
 ) -> Accounts:
     """Accounts for every mail of the log. Memory: the same however many there are, some 100 MB a process; what does not fit stands in
     files of the temporary folder, 100 bytes a mail. Raises Newer, Transient.
@@ -59,7 +64,8 @@ def fsck(
     known_handlers: those that the settings name; None for all that there are. pause: seconds before a second look at faults.
     references: notes what the log needs of the archive, to be held against it (`postroom.reading.holdings`). opener, processes: by which
     processes open the log to read partitions side by side, and how many (None: as many as there are processors, where there is enough
-    to read); without an opener it is read in this one.
+    to read); without an opener it is read in this one. naming: fates of which some mails are to be listed with their records, each with
+    what it means in words.
 
     raw is the number of mails (records of mail.raw) up to the moment of the call, and the sum of their fates:
     ended              every delivery has one outcome in each generation, or the whole mail has it
@@ -76,7 +82,8 @@ def fsck(
                        outcome of a delivery that nothing routed
     """
     cut = Cut(log, topics, known_handlers)
-    look = Look(log, topics, cut, tick, references=references, opener=opener, processes=processes)
+    naming = naming or {}
+    look = Look(log, topics, cut, tick, None, references, opener, processes, frozenset(naming))
     counts, faulty, faults = look.judge()
     records = look.strays
     if faulty:
@@ -92,4 +99,14 @@ def fsck(
     counts["unknown"] = look.stray_count + sum(fault.problem == "unknown" for fault in faults)
     counts["beyond_retention"] += sum(extent.first for extent in cut.raw)
     counts["raw"] = sum(count for name, count in counts.items() if name != "unknown")
-    return Accounts({name: counts[name] for name in COUNTS}, records[:MOST_FAULTS])
+    listed = _listed(look, lambda only: Look(log, topics, cut, tick, only, None, opener, processes), naming)
+    return Accounts({name: counts[name] for name in COUNTS}, records[:MOST_FAULTS], listed)
+
+
+def _listed(look: Look, again: Callable[[frozenset[Mail]], Look], naming: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Some mails of the fates that were asked for, in their order, with their records, which are read for this once more."""
+    named = dict(islice(sorted(look.named.items()), MOST_NAMED))
+    if not named:
+        return []
+    found = again(frozenset(named))
+    return [found.of(mail, fate, naming[fate]) for mail, fate in named.items()]

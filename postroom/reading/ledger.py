@@ -6,7 +6,7 @@ because foreign records may be identical and still are two mails.
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -96,11 +96,13 @@ def pass_of(entry: int) -> int:
 
 class Judgement(NamedTuple):
     """What became of a partition's mails. sound: the fates of those without fault; faulty: the offsets of the others, with their
-    fate; faults: their passes, each with what is wrong: doubled, lost, or unknown (an outcome that nothing led to)."""
+    fate; faults: their passes, each with what is wrong: doubled, lost, or unknown (an outcome that nothing led to). named: the offsets of
+    mails without fault whose fate was asked for, with it."""
 
     sound: Counter[str]
     faulty: dict[int, str]
     faults: list[tuple[int, str]]
+    named: dict[int, str]
 
 
 class Ledger:
@@ -140,9 +142,9 @@ class Ledger:
         """Notes a record of which a pass has only one, and TWICE when it was noted already. others: what else to note."""
         self.mark(place, bit | others | (TWICE if self.marks(place) & bit else 0))
 
-    def judge(self, *, routes_are_complete: bool) -> Judgement:
-        """What became of every mail. routes_are_complete: retention has taken no route, so that an outcome without one is unknown.
-        To be called once, when everything has been noted."""
+    def judge(self, *, routes_are_complete: bool, naming: Container[str] = ()) -> Judgement:
+        """What became of every mail. routes_are_complete: retention has taken no route, so that an outcome without one is unknown. naming:
+        fates whose mails are to be named. To be called once, when everything has been noted."""
         faults = [(pass_of(entry), "unknown") for entry in self._compare(routes_are_complete=routes_are_complete)]
         later: dict[int, str] = {}
         for place, marks in self._later.items():
@@ -151,9 +153,10 @@ class Ledger:
                 later[offset_of(place)] = _worse(fate, later.get(offset_of(place), fate))
                 if fate in ("doubled", "lost"):
                     faults.append((place, fate))
-        if not (faults or later or self.brought_by) and (sound := self._all_sound()):
-            return Judgement(sound, {}, [])
+        if not (faults or later or self.brought_by) and (sound := self._all_sound()) and not any(fate in naming for fate in sound):
+            return Judgement(sound, {}, [], {})
         sound = Counter()
+        named: dict[int, str] = {}
         faulty = dict.fromkeys((offset_of(place) for place, _ in faults), "lost")
         for offset, marks in enumerate(self._marks, start=self.first):
             place = place_of(offset, self.brought_by.get(offset, 0)) if self.brought_by else place_of(offset, 0)
@@ -170,7 +173,9 @@ class Ledger:
                 faulty[offset] = fate
             else:
                 sound[fate] += 1
-        return Judgement(sound, faulty, faults)
+                if fate in naming:
+                    named[offset] = fate
+        return Judgement(sound, faulty, faults, named)
 
     def _all_sound(self) -> Counter[str]:
         """The fates of all mails, where none of them is at fault; else nothing."""

@@ -45,7 +45,8 @@ class Look:
     mail.authenticated only what still waits, for what is behind it tells the rest. references: gets to know what every record that is read
     refers to. opener: by which processes open the log, and processes: how many; without either it is read in this one.
 
-    stray_count: how many records belong to no mail of this log; strays: the first of them, told as `tell` does.
+    stray_count: how many records belong to no mail of this log; strays: the first of them, told as `tell` does. naming: fates of which
+    some mails are to be named; named: those.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class Look:
         references: References | None = None,
         opener: Opener | None = None,
         processes: int | None = None,
+        naming: frozenset[str] = frozenset(),
     ) -> None:
         self.stray_count = 0
         self.strays: list[dict[str, Any]] = []
+        self.named: dict[Mail, str] = {}
         self._log = log
         self._topics = topics
         self._cut = cut
@@ -77,7 +80,7 @@ class Look:
             processes = cores() if sum(span.end - span.start for span in spans) > FEW else 1
         with tempfile.TemporaryDirectory(prefix="postroom-fsck-") as folder:
             ends = tuple(extent.end for extent in cut.raw)
-            setup = Setup(topics, cut, ends, horizon, self._routes_are_complete, only, references is not None, Path(folder))
+            setup = Setup(topics, cut, ends, horizon, self._routes_are_complete, only, references is not None, Path(folder), naming)
             make: Callable[[], Worker[Task, Result]] = partial(opener, setup) if opener and processes > 1 else partial(Scan, setup, log)
             with Crew(processes if opener else 1, make) as crew:
                 self._read(crew, spans)
@@ -91,6 +94,12 @@ class Look:
         raw = {"topic": self._topics.raw, "partition": fault.partition, "offset": offset_of(fault.place)}
         evidence = self._evidence.get((fault.partition, fault.place), [])
         return told(fault.problem, why(fault.problem, fault.marks), raw, generation_of(fault.place), evidence)
+
+    def of(self, mail: Mail, fate: str, words: str) -> dict[str, Any]:
+        """What was read of a mail, told as a fault is; its records of all generations."""
+        partition, offset = mail
+        kept = [one for (number, place), evidence in self._evidence.items() if (number, offset_of(place)) == mail for one in evidence]
+        return told(fate, words, {"topic": self._topics.raw, "partition": partition, "offset": offset}, 0, kept)
 
     def _read(self, crew: Crew[Task, Result], spans: list[Span]) -> None:
         for scanned in crew.spread(spans, self._tick):
@@ -107,6 +116,7 @@ class Look:
             self._verdict.sound.update(judged.sound)
             self._verdict.faulty.update(judged.faulty)
             self._verdict.faults.extend(judged.faults)
+            self.named |= judged.named
         if self._references is not None:
             for gathered in crew.each([Gather()] * len(crew)):
                 assert isinstance(gathered, References)

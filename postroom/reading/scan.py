@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -54,6 +55,8 @@ _NEED = 1 << 24  # the archive has the mail
 _DIGEST_AT = 32  # the first eight bits of that digest
 _MARKS = (1 << 16) - 1
 
+MOST_NAMED = 1000
+"""Mails without fault that are named."""
 _TICK = 1000
 _TOLD_STRAYS = 1000
 _FEW_RECIPIENTS = re.compile(rb'"recipients":\[(?:"(?:[^"\\]|\\.)*")?\]')
@@ -98,11 +101,13 @@ class Scanned:
 
 @dataclass
 class Judged:
-    """sound: the fates of the mails without fault. faulty: the others, each with its fate. faults: what is wrong with them."""
+    """sound: the fates of the mails without fault. faulty: the others, each with its fate. faults: what is wrong with them. named: some of
+    the mails without fault whose fate was asked for."""
 
     sound: Counter[str] = field(default_factory=Counter)
     faulty: dict[Mail, str] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    named: dict[Mail, str] = field(default_factory=dict)
 
 
 Task = Span | Flush | Judge | Gather
@@ -113,7 +118,7 @@ Result = Scanned | Judged | References | None
 class Setup:
     """What all processes of a look share. ends: of the raw partitions, as last seen; horizon: the append time in ms up to which retention
     may have taken the end of a mail; routes_are_complete: it has taken no route; only: the mails to look at, None for all; references:
-    whether what the archive has is noted; folder: for what does not fit into memory."""
+    whether what the archive has is noted; folder: for what does not fit into memory; naming: fates whose mails are to be named."""
 
     topics: Topics
     cut: Cut
@@ -123,6 +128,7 @@ class Setup:
     only: frozenset[Mail] | None
     references: bool
     folder: Path
+    naming: frozenset[str]
 
 
 class Scan:
@@ -310,10 +316,11 @@ class Scan:
         for offset in range(task.first, min(task.taken, task.end)):  # it was there when we began
             if ledger.marks(place_of(offset, 0)):
                 ledger.mark(place_of(offset, 0), PRESENT)
-        found = ledger.judge(routes_are_complete=self._setup.routes_are_complete)
+        found = ledger.judge(routes_are_complete=self._setup.routes_are_complete, naming=self._setup.naming)
         partition = task.bucket.partition
         faults = [Fault(partition, place, problem, ledger.marks(place)) for place, problem in found.faults]
-        return Judged(found.sound, {(partition, offset): fate for offset, fate in found.faulty.items()}, faults)
+        named = {(partition, offset): fate for offset, fate in islice(found.named.items(), MOST_NAMED)}
+        return Judged(found.sound, {(partition, offset): fate for offset, fate in found.faulty.items()}, faults, named)
 
 
 def _enter(ledger: Ledger, heap: Any, needs: list[tuple[int, int, int]]) -> None:

@@ -448,6 +448,19 @@ def one_partition(story: Story) -> Story:
     return Story(folder, partitions=1)
 
 
+def test_mails_of_a_fate_that_is_asked_for_are_listed_with_their_records(story: Story) -> None:
+    story.handled(1)
+    story.passed(*CHAIN)
+    waits = story.routed(story.authenticated(story.screened(story.raw(2))))
+    story.raw(7)
+    story.passed(*CHAIN)
+    found = fsck(story.log, story.topics, ["help"], pause=0, naming={"stuck": "nobody comes", "repeated": "were here"})
+    assert (found.counts["stuck"], found.counts["lost"], len(found.records)) == (1, 1, 1)
+    (listed,) = found.listed
+    assert (listed["problem"], listed["why"], listed["mail_id"]) == ("stuck", "nobody comes", waits.envelope.mail_id)
+    assert [record["topic"] for record in listed["records"]] == ["mail.raw", "mail.screened", "mail.authenticated", "mail.routed.bugs"]
+
+
 # -- the command ------------------------------------------------------------------------------------------------------------------
 
 
