@@ -3,7 +3,7 @@
 import base64
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.dkim.case import Case, Expected
@@ -22,6 +22,13 @@ def _rsa_public(name: str) -> str:
     private = key(name)
     assert isinstance(private, RSAPrivateKey)
     return base64.b64encode(private.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)).decode()
+
+
+def _large_exponent() -> str:
+    private = key("rsa-2048")
+    assert isinstance(private, RSAPrivateKey)
+    numbers = RSAPublicNumbers((1 << 2046) + 1, private.public_key().public_numbers().n)
+    return base64.b64encode(numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
 
 def _ed25519_framed() -> str:
@@ -52,6 +59,9 @@ KEY_CASES = [
         sign(MAIL, "rsa-512")),
     _case("208-1023-bits", record("rsa-1023"), "A key of 1,023 bits verifies. One bit too few.", _bad("1023 bits", "policy"),
         sign(MAIL, "rsa-1023")),
+    _case("235-large-exponent", record("rsa-2048", p=_large_exponent()),
+        "The key's exponent is as long as the key, to keep us busy. It does not count.",
+        _bad("exponent has 2047 bits", "policy"), sign(MAIL, "rsa-2048")),
     _case("209-not-for-mail", record("rsa-1024", s="tlsrpt"), "The key is for reports on TLS. It is not for mail.", _bad("not for mail")),
     _case("210-for-mail", record("rsa-1024", s="other : email"), "The key is for mail among others. It counts.",
         dkimpy="Compares s= as one word and refuses the list. RFC 6376 3.6.1 makes it a list."),
