@@ -1,5 +1,6 @@
 """Records go again: those past retention, and those whose contents are taken out."""
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -8,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from streams.errors import Fatal, TooLarge
+from streams.errors import Fatal, PositionExpired, TooLarge
 from streams.log import Extent, Log, Revision, TopicSpec
 from streams.record import Draft, Position
 from streams.sqlite import SqliteLog
@@ -33,6 +34,36 @@ def test_nothing_is_trimmed_that_a_group_has_not_passed(log: Log, topic: Callabl
     time.sleep(0.002)  # so that all are older than nothing at all
     assert list(log.trim({name: 0.0, "contract.nowhere": 0.0})) == []
     assert [record.value for record in join(group, name).poll(100, 5.0).records] == values(log, name) == [b"%d" % n for n in range(10)]
+
+
+def expire(log: Log, topic: str, records: int, boundary: float) -> None:
+    """Has retention take the first records of partition 0, which were appended before that time (s)."""
+    if isinstance(log, SqliteLog):
+        assert list(log.trim({topic: time.time() - boundary})) == [(topic, records)]
+        return
+    from confluent_kafka import TopicPartition
+
+    from streams.kafka import KafkaLog
+
+    assert isinstance(log, KafkaLog)
+    for answer in log._topics.admin.delete_records([TopicPartition(topic, 0, records)]).values():
+        answer.result()
+
+
+def test_what_has_expired_is_gone_for_everybody_and_the_rest_begins_behind_it(log: Log, topic: Callable[[int], str], group: str) -> None:
+    name = topic(1)
+    old = [log.append([Draft(name, None, b"old")])[0].position for _ in range(3)]
+    time.sleep(0.02)
+    boundary = time.time()
+    time.sleep(0.02)
+    (new,) = log.append([Draft(name, None, b"new")])
+    expire(log, name, old[-1].offset + 1, boundary)
+    (extent,) = log.extents(name)
+    assert old[-1].offset < extent.first <= new.position.offset < extent.end
+    assert values(log, name) == [record.value for record in log.read(name, 0, start=0)] == [b"new"]
+    assert [record and record.value for record in log.fetch([*old, new.position])] == [None, None, None, b"new"]
+    log.ensure_group(group, [name])
+    assert [place.offset for place in log.standings(group, [name]).values()] == [extent.first]
 
 
 def test_contents_are_taken_out_where_the_engine_can_and_refused_elsewhere(log: Log, topic: Callable[[int], str]) -> None:
@@ -183,3 +214,15 @@ def test_a_reader_who_looks_for_long_keeps_the_write_ahead_log_and_scrub_says_so
     assert not aging.scrub()
     reading.execute("COMMIT")
     assert aging.scrub()
+
+
+@pytest.mark.sqlite_only
+def test_a_group_that_stands_before_what_is_kept_stops_with_a_clear_word(aging: SqliteLog, tmp_path: Path) -> None:
+    """`trim` never does that to a group; a file that was put together by hand may."""
+    append(aging, "a", 1, 2, 3)
+    aging.ensure_group("left", ["a"])
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection, connection:
+        connection.execute("DELETE FROM records WHERE id & 1 = 0")
+        connection.execute("UPDATE heads SET first = 1 WHERE next = 3")
+    with closing(aging.consumer("left", ["a"])) as consumer, pytest.raises(PositionExpired, match="group left stands at 0"):
+        consumer.poll(10, 5.0)
