@@ -45,7 +45,8 @@ _BROKEN = {
     "205-no-key-in-it": "malformed", "207-512-bits": "512 bits", "208-1023-bits": "1023 bits", "209-not-for-mail": "not for mail",
     "211-for-sha1-only": "other hashes than SHA-256", "213-unknown-kind": "", "224-two-keys": "2 rsa keys",
     "229-testing": "only being tested",
-    "231-strict": "t=s", "233-temporary-error": "temperror", "234-permanent-error": "permerror", "235-large-exponent": "exponent has", "038-bare-cr-in-header": "bare CR",
+    "231-strict": "t=s", "233-temporary-error": "temperror", "234-permanent-error": "permerror",
+    "235-large-exponent": "exponent has", "038-bare-cr-in-header": "bare CR",
     "039-line-that-is-no-field": "no field", "042-attached": "not signed", "043-name-in-body": "not signed",
 }  # fmt: skip
 _OTHERWISE = {  # those that do not end as weak
