@@ -22,6 +22,7 @@ from postroom.copying.ends import file_of, filling, refuse_missing, stands_still
 from postroom.copying.objects import carry
 from postroom.reading.fsck import fsck
 from postroom.site import Site, now_ms
+from streams.disk import sync
 from streams.errors import Fatal
 from streams.sqlite import SqliteLog, schema
 from streams.sqlite.border import border
@@ -84,9 +85,12 @@ def take(site: Site, to: Path, bar: Bar) -> Backup:
     with bar("checking", None) as tick:
         backup = Backup(at, site.topics.prefix, contents, _fsck(partial / LOG, site.topics, tick))
     (partial / WORD).write_bytes(orjson.dumps(backup.document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    for path in (partial / LOG, partial / WORD, partial):
+        sync(path)
     if to.exists():
         to.rmdir()
     partial.rename(to)
+    sync(to.parent)
     return backup
 
 
