@@ -162,12 +162,11 @@ def installation(make: MakePlace, letter: Letters, inline_limit: int) -> tuple[P
     first; by name their mail ids."""
     place = make(handlers=HANDLERS, code=CODE, sections={"archive": {"inline_limit": inline_limit}})
     same = letter("1@bugs.example", body="SAME SECRET")
-    mails = {
-        "answered": place.mail(same, "--sender", SENDER),
-        "failed": place.mail(letter("1@broken.example", body="SECRET " * 2000), "--sender", SENDER),
-        "dropped": place.mail(letter("1@bugs.example", fields="Precedence: bulk\n", body="SECRET"), "--sender", SENDER),
-        "other": place.mail(same, "--sender", "else@elsewhere.example"),
-    }
+    failing = letter("1@broken.example", body="SECRET " * 2000)
+    robot = letter("1@bugs.example", fields="Precedence: bulk\n", body="SECRET")
+    lines = place.imported([same, failing, robot], "--sender", SENDER)
+    mails = dict(zip(("answered", "failed", "dropped"), (line["mail_id"] for line in lines), strict=True))
+    mails["other"] = place.mail(same, "--sender", "else@elsewhere.example")
     place.drain()
     assert len(place.outbox()) == 2
     return place, mails
