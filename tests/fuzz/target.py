@@ -145,6 +145,8 @@ def past_our_server(raw: bytes) -> bytes:
         ours = name[1].lower() == b"authentication-results" and re.split(rb"[ \t;]", value.lstrip(b" \t"))[0].lower() == b"mx.ours.example"
         kept += [] if ours else lines[at:end]
         at = end
+    if at == 0:  # no header at all, so every server puts an empty line between its own fields and what came
+        kept.append(b"\r\n")
     return b"".join(kept + lines[at:])
 
 
