@@ -97,20 +97,25 @@ def read(here: Site, topics: Iterable[str]) -> list[tuple[int, float]]:
     return found
 
 
-def run(here: Site, processors: Sequence[int], *command: str) -> Cost:
+def run(here: Site, processors: Sequence[int], command: str) -> Cost:
     """A command of the program on these processors."""
-    arguments = [sys.executable, "-m", "postroom.cli", "--config", str(here.config.file), *command, "--json"]
-    started = time.perf_counter()
-    running = subprocess.Popen(
-        arguments,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=lambda: os.sched_setaffinity(0, processors),  # noqa: PLW1509 - no thread of ours holds a lock here
-    )
-    _, status, usage = os.wait4(running.pid, 0)
-    running.returncode = os.waitstatus_to_exitcode(status)
-    assert running.returncode == 0, f"{command}: exit {running.returncode}"
-    return Cost(time.perf_counter() - started, usage.ru_maxrss / 1024)
+    program = [sys.executable, "-m", "postroom.cli", "--config", str(here.config.file), command, "--json"]
+    measure = [sys.executable, "-c", _MEASURE, ",".join(map(str, processors)), *program]
+    status, seconds, kib = subprocess.run(measure, capture_output=True, text=True, check=True).stdout.split()
+    assert status == "0", f"{command}: exit {status}"
+    return Cost(float(seconds), int(kib) / 1024)
+
+
+_MEASURE = """
+import os, sys, time
+os.sched_setaffinity(0, [int(number) for number in sys.argv[1].split(",")])
+started = time.perf_counter()
+to_null = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_WRONLY, 0) for stream in (1, 2)]
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ, file_actions=to_null)
+_, status, usage = os.wait4(child, 0)
+print(os.waitstatus_to_exitcode(status), time.perf_counter() - started, usage.ru_maxrss)
+"""
+# A process of its own, because a program's peak is not below that of the process which started it.
 
 
 if __name__ == "__main__":
