@@ -70,21 +70,6 @@ def test_a_copy_within_sqlite_with_other_partitions_and_prefix_tells_the_same_an
     ends_well(town)
 
 
-@pytest.mark.kafka
-@pytest.mark.xdist_group("kafka")
-def test_a_copy_to_kafka_and_back_tells_the_same_and_goes_on(town: Town) -> None:
-    before = told(town, in_full=2)
-    kafka = f"kafka://{bootstrap()}"
-    town.moves_to(kafka, partitions=1)
-    there = copied(town, str(town.place.folder / "old.toml"), kafka)
-    assert told(town, in_full=2) == before
-    town.moves_to("sqlite:///back.db", partitions=4)
-    back = copied(town, str(town.place.folder / "old.toml"), "sqlite:///back.db")
-    assert [topic["records"] for topic in there["topics"]] == [topic["records"] for topic in back["topics"]]
-    assert told(town, in_full=2) == before
-    ends_well(town)
-
-
 def times(town: Town) -> list[int]:
     """When each record of mail.raw was appended."""
     with closing(town.site()) as site:
@@ -93,15 +78,28 @@ def times(town: Town) -> list[int]:
 
 @pytest.mark.kafka
 @pytest.mark.xdist_group("kafka")
-def test_records_keep_their_times_on_kafka_and_what_comes_later_gets_the_brokers(town: Town) -> None:
-    before = times(town)
-    town.moves_to(f"kafka://{bootstrap()}", partitions=1, prefix=f"times-{time.time_ns()}")
-    copied(town, str(town.place.folder / "old.toml"), str(town.place.folder / "postroom.toml"))
-    assert times(town) == before
+def test_a_copy_goes_on_on_kafka_and_one_back_from_there_tells_what_the_first_log_did(town: Town) -> None:
+    erase(town)
+    before, appended = told(town, in_full=2), times(town)
+    town.moves_to(f"kafka://{bootstrap()}", partitions=2, prefix=f"there-{time.time_ns()}")
+    there = copied(town, str(town.place.folder / "old.toml"), str(town.place.folder / "postroom.toml"))
+    assert times(town) == appended
+    assert town.fsck() | {"raw": 0} == before["fsck"] | {"raw": 0, "beyond_retention": 0}
+    assert {row["state"] for row in town.lines("topics")} == {"ok"}
+    back = copied(town, str(town.place.folder / "postroom.toml"), "sqlite:///back.db?prefix=back")
+    assert [topic["records"] for topic in there["topics"]] == [topic["records"] for topic in back["topics"]]
     begin = time.time_ns() // 1_000_000
-    town.place.mail(town.letter("now@foo.com"))
+    ends_well(town)
     assert times(town)[-1] >= begin - 1000
-    assert {row["state"] for row in town.place.lines("topics")} == {"ok"}
+    town.moves_to("sqlite:///back.db", prefix="back")
+    assert told(town, in_full=2) == before
+
+
+def erase(town: Town) -> str:
+    """Erases a mail; its id."""
+    erased = next(str(row["mail_id"]) for row in town.outcomes() if row["recipient"] == "many-3@foo.com")
+    town.place.run("erase", "--id", erased, "--apply", "--why", "asked for")
+    return erased
 
 
 def killed(town: Town, is_half_way: Callable[[], bool], *args: str) -> None:
@@ -161,8 +159,7 @@ def test_a_copy_says_why_it_refuses(town: Town) -> None:
 
 def test_mails_that_were_erased_or_that_retention_took_are_gone_from_the_copy_too(town: Town) -> None:
     place = town.place
-    erased = next(row["mail_id"] for row in town.outcomes() if row["recipient"] == "many-3@foo.com")
-    place.run("erase", "--id", erased, "--apply", "--why", "asked for")
+    erased = erase(town)
     with closing(town.site()) as site:
         topics = (site.topics.authenticated, site.topics.raw)
         assert {topic for topic, _ in site.log.trim(dict.fromkeys(topics, 0.0))} == set(topics)
