@@ -21,8 +21,8 @@ def test_every_seed_is_strong() -> None:
 def test_no_change_to_what_is_signed_is_strong() -> None:
     """The same changes every time; `make fuzz` makes others."""
     draw = random.Random(7)
-    strong = sum(target().hold(changed(draw, draw.choice(seeds()), seeds())) for _ in range(1500))
-    assert 0 < strong < 1500
+    strong = sum(target().hold(changed(draw, draw.choice(seeds()), seeds())) for _ in range(1000))
+    assert 0 < strong < 1000
 
 
 def test_no_change_makes_a_forged_field_the_word_of_our_server() -> None:
@@ -31,7 +31,7 @@ def test_no_change_makes_a_forged_field_the_word_of_our_server() -> None:
     assert told
     assert told.method == "authentication-results"
     draw = random.Random(11)
-    for _ in range(3000):
+    for _ in range(1500):
         target().hold_forged(changed(draw, FORGED, (FORGED,)))
 
 
