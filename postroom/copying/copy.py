@@ -50,7 +50,7 @@ def copy(
     source: Site, target: Site, filling: Target, still: Callable[[], None], bar: Bar, archive: Callable[[], int] = lambda: 0
 ) -> Report:
     """Copies the source's log into `filling`, which is to be the target's. still: raises where somebody works on the source, which is
-    only read. archive: carries the archive over, before the log is in place; how many contents. Memory is bounded, but for fsck's.
+    only read. archive: carries the archive over, before the log is in place; how many contents. Memory is bounded.
     Raises Occupied, Differs, LogError; then the target is not there, or marked as unfinished."""
     still()
     _refuse_unfinished_replay(source)
