@@ -111,7 +111,8 @@ class _Hand:
         other.close()
 
     def give(self, task: Any) -> None:
-        self.line.send(task)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it has ended; what it said last is still to be heard
+            self.line.send(task)
 
     def hear(self) -> tuple[Literal["done", "tick", "fault"], Any]:
         try:

@@ -77,6 +77,19 @@ def test_what_a_worker_raises_is_raised_where_it_is_waited_for(task: int, error:
         list(crew.spread([1, task, 2]))
 
 
+def unmade() -> Squares:
+    """Makes none."""
+    raise Hold("luck", "none")
+
+
+def test_a_worker_that_cannot_be_made_says_why_also_where_it_has_ended_before_it_is_given_anything() -> None:
+    with Crew[int, int](2, unmade) as crew:
+        for hand in crew._hands:
+            hand._process.join()
+        with pytest.raises(Hold, match="luck: none"):
+            crew.each([1, 2])
+
+
 def judged(place: Place, processes: int, **how: object) -> tuple[Preview, int, list[tuple[int, int]], int]:
     """A preview by so many processes: what it found, how many outcomes were selected, what it said before, and the progress."""
     counted: list[tuple[int, int]] = []
