@@ -145,6 +145,11 @@ def test_a_key_of_openpgp_that_has_expired_or_was_superseded_since_judges_as_it_
     place, _ = openpgp(make, case, name)
     assert changes(preview(place, status=0)) == {"handled -> handler:inbox": 1}
     assert changes(preview(place, "--as-of", "now", status=1)) == {"handled -> returned bad-signature": 1}
+
+
+@pytest.mark.sqlite_only
+def test_a_replay_as_of_now_counts_a_key_that_has_expired_since_as_expired(make: MakePlace) -> None:
+    place, _ = openpgp(make, "45-expired-since", "expired")
     place.run("replay", "--status", "handled", "--redo", "--apply")
     place.drain()
     assert place.outcomes()[0]["status"] == "handled"
