@@ -24,6 +24,8 @@ _RAW = b"postroom.raw"
 _SAID = b"postroom.said"
 _OURS = b'{"version":"1.'
 _REPEATED = b',"repeated":{'
+_OFFSET = re.compile(rb"\d{1,18}")
+_ORIGINALS = re.compile(rb"([^/]*)/(.*)/(\d{1,9})/(\d{1,18})", re.DOTALL)
 _PLACE_ID = re.compile(rb"(\d{1,9})-(\d{1,18})(\..*)", re.DOTALL)
 
 
@@ -78,7 +80,7 @@ class Translation:
         if record.topic in self._beside:
             return moved[1].partition if moved else record.partition % plan.partitions
         home, origin = self._homes[record.topic], record.header(ORIGIN)
-        if home and origin and origin.isdigit() and (found := self._places.find(home, record.partition, int(origin))):
+        if home and origin and _OFFSET.fullmatch(origin) and (found := self._places.find(home, record.partition, int(origin))):
             return found[0]
         return record.partition % plan.partitions if record.key is None else murmur2_partition(record.key, plan.partitions)
 
@@ -144,16 +146,16 @@ class Translation:
         return Position(self._new_id, raw.target, *place)
 
     def _original(self, value: bytes) -> bytes:
-        log, _, rest = value.decode("utf-8", "replace").partition("/")
-        parts = rest.rsplit("/", 2)
-        if len(parts) != 3 or not (parts[1].isdecimal() and parts[2].isdecimal()):
+        found = _ORIGINALS.fullmatch(value)
+        if found is None:
             return value
-        new = self._mail(Position(log, parts[0], int(parts[1]), int(parts[2])))
+        log, topic, partition, offset = (part.decode("utf-8", "replace") for part in found.groups())
+        new = self._mail(Position(log, topic, int(partition), int(offset)))
         return f"{new.log}/{new.topic}/{new.partition}/{new.offset}".encode() if new else value
 
     def _origin(self, record: Record, value: bytes) -> bytes:
         home = self._homes[record.topic]
-        if home is None or not value.isdigit():
+        if home is None or not _OFFSET.fullmatch(value):
             return value
         found = self._places.find(home, record.partition, int(value))
         if found:
@@ -183,10 +185,12 @@ def _digest(record: Record) -> bytes | None:
 
 
 def _position(value: Any) -> Position | None:
+    """The position that a document names; None for what is none."""
     try:
-        return Position(**value) if value else None
+        found = Position(**value)
     except TypeError:
         return None
+    return found if [type(part) for part in found] == [str, str, int, int] else None
 
 
 def _renamed(id_: bytes, moved: tuple[Position, Position]) -> bytes:

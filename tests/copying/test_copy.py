@@ -14,6 +14,7 @@ from postroom.reading.selectors import Selectors
 from postroom.replay.marker import Marker
 from tests.broker.shared import bootstrap
 from tests.copying.town import Town
+from tests.onkafka.waiting import until
 
 pytestmark = [pytest.mark.timeout(240)]
 
@@ -86,6 +87,10 @@ def test_a_copy_goes_on_on_kafka_and_one_back_from_there_tells_what_the_first_lo
     assert times(town) == appended
     assert town.fsck() | {"raw": 0} == before["fsck"] | {"raw": 0, "beyond_retention": 0}
     assert {row["state"] for row in town.lines("topics")} == {"ok"}
+    with closing(town.site()) as site, closing(site.log.consumer(site.topics.group("postman"), [site.topics.replies])) as member:
+        until(lambda: bool(member.poll(1, 0.1)) and bool(member.assigned), "a member of the group")
+        town.place.run("copy", str(town.place.folder / "postroom.toml"), "sqlite:///back.db?prefix=back", status=75)
+    assert "postman: at work" in town.place.stderr
     back = copied(town, str(town.place.folder / "postroom.toml"), "sqlite:///back.db?prefix=back")
     assert [topic["records"] for topic in there["topics"]] == [topic["records"] for topic in back["topics"]]
     begin = time.time_ns() // 1_000_000
@@ -133,6 +138,8 @@ def test_on_kafka_nobody_takes_a_copy_that_was_killed_for_a_log(town: Town) -> N
     for command in (("run", "--drain"), ("topics", "--create"), ("import", str(next(town.place.folder.glob("*.eml"))))):
         town.place.run(*command, status=2)
         assert "not finished" in town.place.stderr
+    town.place.run("copy", ends[1], "sqlite:///from-half.db", status=2)
+    assert "not finished" in town.place.stderr
     copied(town, *ends)
     assert f"{prefix}.copying" not in admin.list_topics(timeout=5).topics
     town.fsck()
