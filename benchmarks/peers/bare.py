@@ -13,7 +13,7 @@ from benchmarks.peers.deciding import told
 from streams.kafka.engine import COMMIT_INTERVAL
 from streams.kafka.messages import produce
 from streams.kafka.pipeline import RECORDS
-from streams.kafka.settings import CONSUMER, FIXED, PRODUCER, TRANSACTION_MS
+from streams.kafka.settings import CONSUMER, FIXED, LINGER_MS, PRODUCER, TRANSACTION_MS
 from streams.record import Draft
 
 SAMPLE = 1_000
@@ -27,7 +27,8 @@ def main() -> None:
     bootstrap = here.settings.log.url.removeprefix("kafka://")
     consuming = {key: value for key, value in FIXED.items() if key not in _PRODUCING} | {"auto.offset.reset": "earliest"}
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, **CONSUMER, **consuming, "enable.partition.eof": "false"})
-    ours: dict[str, str | int] = {"transactional.id": group, "transaction.timeout.ms": TRANSACTION_MS, "delivery.report.only.error": True}
+    ours: dict[str, str | int] = {"transactional.id": group, "transaction.timeout.ms": TRANSACTION_MS, "linger.ms": LINGER_MS}
+    ours["delivery.report.only.error"] = True
     producer = Producer({"bootstrap.servers": bootstrap, **PRODUCER, **{key: FIXED[key] for key in _PRODUCING}, **ours})
     producer.init_transactions()
     consumer.subscribe([here.topics.raw])

@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from streams.errors import Fatal, LogError
 from streams.kafka.errors import AWAY, translated
-from streams.kafka.settings import CONSUMER, DELIVERY_MS, FIXED, OURS, PRODUCER, TRANSACTION_MS
+from streams.kafka.settings import CONSUMER, DELIVERY_MS, FIXED, LINGER_MS, OURS, PRODUCER, TRANSACTION_MS
 
 C = TypeVar("C")
 
@@ -117,7 +117,7 @@ class Clients:
         time_ms = time_ms or (DELIVERY_MS if transactional_id is None else TRANSACTION_MS)
         keys: dict[str, str | int] = {key: FIXED[key] for key in _PRODUCING} | {"delivery.timeout.ms": time_ms}
         if transactional_id is not None:
-            keys |= {"transactional.id": transactional_id, "transaction.timeout.ms": time_ms}
+            keys |= {"transactional.id": transactional_id, "transaction.timeout.ms": time_ms, "linger.ms": LINGER_MS}
         if not every_report:
             keys["delivery.report.only.error"] = True
         return self._make(lambda conf: Producer(conf | callbacks, logger=self._logger), {**PRODUCER, **keys})

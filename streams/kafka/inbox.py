@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from confluent_kafka import KafkaError, Message
 
-from streams.kafka.messages import is_carried, record
+from streams.kafka.messages import unless_carried
 from streams.log import Batch
 from streams.record import Record, TopicPartition
 
@@ -123,8 +123,8 @@ class Inbox:
                 position = max(position, offset)
                 continue
             position = offset + 1
-            if not is_carried(message):
-                records.append(record(message))
+            if (record := unless_carried(message)) is not None:
+                records.append(record)
         self._next[at] = position
         self._sizes[at] -= size
         return count

@@ -35,9 +35,18 @@ def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | Non
 
 def record(message: Message) -> Record:
     """The record of a message that carries no error. A foreign one without key, value or header values reads as None, b"" and b""."""
+    return _record(message, message.headers())  # type: ignore[arg-type]  # the client types allow what never comes
+
+
+def unless_carried(message: Message) -> Record | None:
+    """The record, or None where its next step was written along with it."""
+    headers: Any = message.headers()
+    return None if headers and (CARRIED, b"1") in headers else _record(message, headers)
+
+
+def _record(message: Message, headers: list[tuple[str, bytes | None]] | None) -> Record:
     read: Any = message  # The client's types allow None for what only a message with an error lacks.
     kind, time = message.timestamp()
-    headers = read.headers()
     carried, digest, ours = _headers(headers) if headers else _NO_HEADERS
     value = message.value() or b""
     return Record(read.topic(), read.partition(), read.offset(), time if kind else 0, message.key(), value, ours, carried, digest)
@@ -50,12 +59,6 @@ def bare(message: Message) -> Record:
     headers = read.headers()
     carried, _, ours = _headers(headers) if headers else _NO_HEADERS
     return Record(read.topic(), read.partition(), read.offset(), time if kind else 0, message.key(), b"", ours, carried)
-
-
-def is_carried(message: Message) -> bool:
-    """Whether the next step of the record was written along with it."""
-    headers: Any = message.headers()
-    return bool(headers) and (CARRIED, b"1") in headers
 
 
 _NO_HEADERS: tuple[bool, bytes | None, Headers] = (False, None, ())

@@ -59,3 +59,7 @@ PRODUCER: Mapping[str, str | int] = {
     # Who begins a transaction right after the last is told to wait until that one is marked everywhere, some ms; the default is 100.
     "retry.backoff.ms": 5,
 }
+
+LINGER_MS = 5
+"""How long a record within a transaction waits for others to be sent with; the commit sends at once what waits. Sending each at once took
+25 µs more of CPU a mail. Single appends wait for nobody."""
