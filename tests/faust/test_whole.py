@@ -166,6 +166,14 @@ def test_records_of_an_aborted_transaction_are_not_handled_and_junk_ends_as_a_fa
     assert found["ended"] == found["raw"]
 
 
+def test_lag_counts_the_words_that_are_still_to_be_settled(day: Day) -> None:
+    rows = {row["group"].rpartition(".settle.")[2]: row for row in day.place.lines("lag") if ".settle." in row["group"]}
+    assert rows.keys() == HANDLERS.keys()
+    for name, row in rows.items():
+        assert row["topic"].endswith(f".said.{name}")
+        assert row["behind"] == 0
+
+
 def test_nothing_of_fausts_own_is_left_behind(day: Day, tmp_path: Path) -> None:
     """Neither topics of its own nor a data folder."""
     with closing(KafkaLog(bootstrap(), slot=uuid.uuid4().hex)) as log:
