@@ -21,7 +21,7 @@ from tests.kafka.worker import started
 
 pytestmark = pytest.mark.kafka
 
-KILLS = 3
+KILLS = 2
 READABLE_SECONDS = 15.0
 """Row E1 of the acceptance table: so soon what the next owner writes is readable."""
 
