@@ -26,9 +26,10 @@ from postroom.reading.outcomes import Outcomes
 from postroom.reading.pending import pending as waiting
 from postroom.reading.references import References
 from postroom.reading.render import SHORT_ID, outcome_parts, safe
-from postroom.reading.scan import Scan, Setup
+from postroom.reading.scan import Scan
 from postroom.reading.selectors import Selectors
 from postroom.reading.tail import Tail
+from postroom.reading.tasks import Setup
 from postroom.reading.timeline import story
 from postroom.site import Site, from_context, now_ms
 

@@ -20,7 +20,7 @@ from postroom.reading.cut import Cut
 from postroom.reading.faults import Mail
 from postroom.reading.look import Look, Opener
 from postroom.reading.references import References
-from postroom.reading.scan import MOST_NAMED
+from postroom.reading.tasks import MOST_NAMED
 from streams.log import Reader
 from topology.records import Topics
 

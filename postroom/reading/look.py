@@ -17,8 +17,9 @@ from postroom.reading.cut import Cut
 from postroom.reading.faults import Evidence, Fault, Mail, told, why
 from postroom.reading.ledger import generation_of, offset_of
 from postroom.reading.references import References
-from postroom.reading.scan import Flush, Gather, Judge, Judged, Kind, Result, Scan, Scanned, Setup, Span, Task
+from postroom.reading.scan import Scan
 from postroom.reading.spill import BITS, Bucket
+from postroom.reading.tasks import Flush, Gather, Judge, Judged, Kind, Result, Scanned, Setup, Span, Task
 from streams.log import Extent, Reader
 from streams.record import TopicPartition
 from topology.records import Topics

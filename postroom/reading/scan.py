@@ -4,131 +4,36 @@ This is what fsck's processes run (see `postroom.reading.look`, which says what 
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 from postroom.crew import Tick
-from postroom.reading import glance
-from postroom.reading.cut import Cut
-from postroom.reading.faults import Evidence, Fault, Mail, told
+from postroom.reading import glance, notes
+from postroom.reading.faults import Fault, told
 from postroom.reading.ledger import (
-    AUTHENTICATED,
     DELIVERED,
     ENDED,
     ERASED,
     FRESH,
     PRESENT,
     REPEATED,
-    SCREENED,
     STUCK,
     WAITS,
     Ledger,
     generation_of,
-    offset_of,
     place_of,
 )
 from postroom.reading.references import References, archived
-from postroom.reading.spill import Bucket, Spill
+from postroom.reading.spill import Spill
+from postroom.reading.tasks import MOST_NAMED, Flush, Judge, Judged, Kind, Result, Scanned, Setup, Span, Task
 from streams.log import Reader
 from streams.record import Record
 from topology import ids
 from topology.address import key as address_key
-from topology.records import Topics
 
-Kind = Literal["outcomes", "waiting", "routes", "authenticated", "screened", "raw", "messages"]
-"""What is read of a topic. messages: only what it refers to in the archive."""
-
-# A note is a pass, an id (64 bits of a delivery's, or of a digest), and a word: the marks of the pass, and what to do with the id.
-_ROUTE = 1 << 16  # a delivery that must come to an outcome
-_DUE = 1 << 17  # a delivery that the envelope demands
-_OUTCOME = 1 << 18  # a delivery that has one
-_WAITING = 1 << 19  # a delivery that waits
-_STRANDED = 1 << 20  # one that waits where nobody comes
-_ONCE_SCREENED = 1 << 21  # a record of which a pass has one
-_ONCE_AUTHENTICATED = 1 << 22
-_BROUGHT = 1 << 23  # a raw record that a replay wrote
-_NEED = 1 << 24  # the archive has the mail
-_DIGEST_AT = 32  # the first eight bits of that digest
-_MARKS = (1 << 16) - 1
-
-MOST_NAMED = 1000
-"""Mails without fault that are named."""
 _TICK = 1000
 _TOLD_STRAYS = 1000
 _FEW_RECIPIENTS = re.compile(rb'"recipients":\[(?:"(?:[^"\\]|\\.)*")?\]')
-
-
-class Span(NamedTuple):
-    """A stretch of a partition that is to be read."""
-
-    kind: Kind
-    topic: str
-    partition: int
-    start: int
-    end: int
-
-
-class Flush(NamedTuple):
-    """Everything has been read: what was noted must be there for all."""
-
-
-class Judge(NamedTuple):
-    """A bucket is to be judged. first, end: its mails. taken: retention has meanwhile taken the records below that offset."""
-
-    bucket: Bucket
-    first: int
-    end: int
-    taken: int
-
-
-class Gather(NamedTuple):
-    """What was noted of the archive is to be given."""
-
-
-@dataclass
-class Scanned:
-    """What reading a span found beside its notes. stray_count: records that belong to no mail of this log; strays: the first of them, as
-    `fsck --json` tells them. evidence: the records of the mails that are looked at again."""
-
-    stray_count: int = 0
-    strays: list[dict[str, Any]] = field(default_factory=list)
-    evidence: dict[tuple[int, int], Evidence] = field(default_factory=dict)
-
-
-@dataclass
-class Judged:
-    """sound: the fates of the mails without fault. faulty: the others, each with its fate. faults: what is wrong with them. named: some of
-    the mails without fault whose fate was asked for."""
-
-    sound: Counter[str] = field(default_factory=Counter)
-    faulty: dict[Mail, str] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
-    named: dict[Mail, str] = field(default_factory=dict)
-
-
-Task = Span | Flush | Judge | Gather
-Result = Scanned | Judged | References | None
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What all processes of a look share. ends: of the raw partitions, as last seen; horizon: the append time in ms up to which retention
-    may have taken the end of a mail; routes_are_complete: it has taken no route; only: the mails to look at, None for all; references:
-    whether what the archive has is noted; folder: for what does not fit into memory; naming: fates whose mails are to be named."""
-
-    topics: Topics
-    cut: Cut
-    ends: tuple[int, ...]
-    horizon: float
-    routes_are_complete: bool
-    only: frozenset[Mail] | None
-    references: bool
-    folder: Path
-    naming: frozenset[str]
 
 
 class Scan:
@@ -200,9 +105,9 @@ class Scan:
         if kind == glance.ERASED:
             self._spill.note(partition, offset, (place_of(offset, 0), 0, ERASED | self._fresh(record)))
         elif known := glance.outcome_of(data):
-            must = _ROUTE if known.whole or known.stage == "routing" else 0
+            must = notes.ROUTE if known.whole or known.stage == "routing" else 0
             marks = (ENDED if known.whole else DELIVERED) | self._fresh(record)
-            self._spill.note(partition, offset, (place, int(known.delivery_id[:16], 16), marks | _OUTCOME | must))
+            self._spill.note(partition, offset, (place, int(known.delivery_id[:16], 16), marks | notes.OUTCOME | must))
 
     def _waiting(self, record: Record) -> None:
         data = glance.facts_bytes(record) or b""
@@ -215,11 +120,11 @@ class Scan:
         at = self._pass(record, data)
         if at and (delivery_id := glance.routed_delivery(data)):
             waits = self._as_waiting(record) if self._setup.cut.not_reached(record) else 0
-            self._spill.note(at[0], at[1], (at[2], int(delivery_id[:16], 16), DELIVERED | self._fresh(record) | _ROUTE | waits))
+            self._spill.note(at[0], at[1], (at[2], int(delivery_id[:16], 16), DELIVERED | self._fresh(record) | notes.ROUTE | waits))
 
     def _authenticated(self, record: Record) -> None:
         if at := self._pass(record, record.value):
-            self._spill.note(at[0], at[1], (at[2], 0, self._fresh(record) | self._waits(record) | _ONCE_AUTHENTICATED))
+            self._spill.note(at[0], at[1], (at[2], 0, self._fresh(record) | self._waits(record) | notes.ONCE_AUTHENTICATED))
 
     def _screened(self, record: Record) -> None:
         data = record.value
@@ -229,10 +134,10 @@ class Scan:
         partition, offset, place = at
         repeated = _is_repeat(data)
         marks = self._fresh(record) | self._waits(record) | (REPEATED if repeated else 0)
-        self._spill.note(partition, offset, (place, 0, marks | _ONCE_SCREENED))
+        self._spill.note(partition, offset, (place, 0, marks | notes.ONCE_SCREENED))
         if not repeated and not generation_of(place):
             for delivery_id in _due(data):
-                self._spill.note(partition, offset, (place, int(delivery_id[:16], 16), _DUE))
+                self._spill.note(partition, offset, (place, int(delivery_id[:16], 16), notes.DUE))
 
     def _raw(self, record: Record) -> None:
         partition, offset = record.partition, record.offset
@@ -245,9 +150,9 @@ class Scan:
         place = place_of(offset, 0)
         self._spill.note(partition, offset, (place, 0, PRESENT | self._fresh(record) | self._waits(record)))
         if generation:
-            self._spill.note(partition, offset, (place, generation, _BROUGHT))
+            self._spill.note(partition, offset, (place, generation, notes.BROUGHT))
         if self._references is not None and (digest := archived(data)):
-            self._spill.note(partition, offset, (place, int(digest[2:18], 16), _NEED | int(digest[:2], 16) << _DIGEST_AT))
+            self._spill.note(partition, offset, (place, int(digest[2:18], 16), notes.NEED | int(digest[:2], 16) << notes.DIGEST_AT))
 
     def _pass(self, record: Record, data: bytes) -> tuple[int, int, int] | None:
         """Raw partition and offset, and the pass, that a record tells of; None where it is of no concern here, or a stray."""
@@ -300,7 +205,7 @@ class Scan:
         return WAITS | STUCK if record.at in self._setup.cut.stranded else WAITS
 
     def _as_waiting(self, record: Record) -> int:
-        return _STRANDED if record.at in self._setup.cut.stranded else _WAITING
+        return notes.STRANDED if record.at in self._setup.cut.stranded else notes.WAITING
 
     # -- what becomes of the mails of a bucket --------------------------------------------------------------------------------------
 
@@ -308,11 +213,11 @@ class Scan:
         ledger = Ledger(task.first, task.end)
         needs: list[tuple[int, int, int]] = []
         for heap in self._spill.take(task.bucket):
-            _enter(ledger, heap, needs)
+            notes.enter(ledger, heap, needs)
         if self._references is not None:
             for place, rest, word in needs:
                 if not ledger.marks(place) & ERASED:
-                    self._references.needed.add(f"{word >> _DIGEST_AT:02x}{rest:016x}")
+                    self._references.needed.add(f"{word >> notes.DIGEST_AT:02x}{rest:016x}")
         for offset in range(task.first, min(task.taken, task.end)):  # it was there when we began
             if ledger.marks(place_of(offset, 0)):
                 ledger.mark(place_of(offset, 0), PRESENT)
@@ -321,33 +226,6 @@ class Scan:
         faults = [Fault(partition, place, problem, ledger.marks(place)) for place, problem in found.faults]
         named = {(partition, offset): fate for offset, fate in islice(found.named.items(), MOST_NAMED)}
         return Judged(found.sound, {(partition, offset): fate for offset, fate in found.faulty.items()}, faults, named)
-
-
-def _enter(ledger: Ledger, heap: Any, needs: list[tuple[int, int, int]]) -> None:
-    """Enters notes into a ledger, and gives those that are about the archive."""
-    numbers: Iterator[int] = iter(heap)
-    for place, id_, word in zip(numbers, numbers, numbers, strict=True):
-        marks = word & _MARKS
-        if word & _ONCE_SCREENED:
-            ledger.once(place, SCREENED, marks)
-        elif word & _ONCE_AUTHENTICATED:
-            ledger.once(place, AUTHENTICATED, marks)
-        elif marks:
-            ledger.mark(place, marks)
-        if word & _ROUTE:
-            ledger.routes.note(place, id_)
-        if word & _OUTCOME:
-            ledger.outcomes.note(place, id_)
-        elif word & _WAITING:
-            ledger.waiting.note(place, id_)
-        elif word & _STRANDED:
-            ledger.stranded.note(place, id_)
-        elif word & _DUE:
-            ledger.due.note(place, id_)
-        elif word & _BROUGHT:
-            ledger.brought_by[offset_of(place)] = id_
-        elif word & _NEED:
-            needs.append((place, id_, word))
 
 
 def _is_repeat(data: bytes) -> bool:

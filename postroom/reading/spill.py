@@ -1,6 +1,6 @@
 """What fsck notes of the records it reads, sorted into buckets of neighbouring mails: in memory up to a bound, then in files.
 
-A note is three 64-bit numbers (see `postroom.reading.scan`). Several processes write notes of one bucket, each to a file of its own.
+A note is three 64-bit numbers (see `postroom.reading.notes`). Several processes write notes of one bucket, each to a file of its own.
 """
 
 import os

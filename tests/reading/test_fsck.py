@@ -15,8 +15,9 @@ from postroom.erasing.tombstone import Erased, tombstone
 from postroom.reading.cut import Cut
 from postroom.reading.fsck import COUNTS, Accounts, fsck
 from postroom.reading.look import Look
-from postroom.reading.scan import Scan, Setup
+from postroom.reading.scan import Scan
 from postroom.reading.spill import BITS, Bucket, Spill
+from postroom.reading.tasks import Setup
 from streams.log import Extent, Reader, Standing
 from streams.record import Draft, Position, Record, TopicPartition
 from streams.sqlite import SqliteLog
