@@ -14,20 +14,17 @@ from postroom.site import Site, now_ms
 
 
 class Countdown:
-    """Kills this process at one of the calls that it was put round."""
+    """Kills this process behind one of the calls that it was put round, which is as good as before the next."""
 
-    def __init__(self, number: int, moment: str) -> None:
+    def __init__(self, number: int) -> None:
         self._left = number
-        self._moment = moment
 
     def round(self, call: Callable[..., Any]) -> Callable[..., Any]:
         """The call, deadly at its turn."""
 
         def deadly(*args: Any, **kwargs: Any) -> Any:
-            self._left -= 1
-            if not self._left and self._moment == "before":
-                os.kill(os.getpid(), signal.SIGKILL)
             result = call(*args, **kwargs)
+            self._left -= 1
             if not self._left:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
@@ -35,14 +32,14 @@ class Countdown:
         return deadly
 
 
-def erase_and_die(settings: Path, number: int, moment: str, sender: str) -> bool:
-    """Erases the mails of an envelope sender in a process of its own, which is killed at its Nth change, before or after it. Returns
-    whether it was; it came through where there are fewer changes."""
+def erase_and_die(settings: Path, number: int, sender: str) -> bool:
+    """Erases the mails of an envelope sender in a process of its own, which is killed behind its Nth change. Returns whether it was; it
+    came through where there are fewer changes."""
     child = os.fork()
     if not child:
         status = 1
         try:
-            _erase(settings, Countdown(number, moment), sender)
+            _erase(settings, Countdown(number), sender)
             status = 0
         finally:
             os._exit(status)
