@@ -9,6 +9,7 @@ not spoil them; for GnuPG, whose work is in other processes, they are wall time.
 """
 
 import argparse
+import atexit
 import gc
 import logging
 import os
@@ -152,6 +153,7 @@ def _good(raw: bytes, held: Keyring) -> None:
 
 def _by_hand(part: bytes, armor: bytes) -> Callable[[], object]:
     folder = Path(tempfile.mkdtemp(prefix="bench-gnupg-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     (folder / "part").write_bytes(part)
     (folder / "part.asc").write_bytes(armor)
     gpg = ["gpg", "--homedir", str(folder), "--batch", "--quiet", "--no-autostart", "--trust-model=always"]
