@@ -52,6 +52,7 @@ def copy(
     """Copies the source's log into `filling`, which is to be the target's. still: raises where somebody works on the source, which is
     only read. archive: carries the archive over, before the log is in place; how many contents. Memory is bounded.
     Raises Occupied, Differs, LogError; then the target is not there, or marked as unfinished."""
+    source.refuse_half_a_copy(source.log.topics())
     still()
     _refuse_unfinished_replay(source)
     found = plan(source, target)

@@ -72,7 +72,6 @@ class Plan:
 def plan(source: Site, target: Site) -> Plan:
     """Looks at the source and at the target's settings. Raises Fatal where there is no log."""
     there = source.log.topics()
-    source.refuse_half_a_copy(there)
     old, new = source.topics, target.topics
     known = is_ours(old.prefix)
     if not any(map(known, there)):

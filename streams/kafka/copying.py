@@ -41,18 +41,27 @@ _EMPTY = frozenset({ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD, ConsumerG
 
 def workers(log: KafkaLog, groups: Iterable[str]) -> list[str]:
     """Those of the groups that have members now; one that was killed counts until its session ends. Raises Transient, Fatal."""
-    asked = log._topics.admin.describe_consumer_groups(sorted(groups), request_timeout=ORDER_SECONDS)
-    found = []
-    for group, answer in asked.items():
-        with log._clients.border(f"asking who works for group {group}"):
-            try:
-                described = answer.result()
-            except KafkaException as exception:
-                if exception.args[0].code() not in _NO_GROUP:
-                    raise
-            else:
-                found += [group] if described.members or described.state not in _EMPTY else []
-    return found
+    found: list[str] = []
+    left = set(groups)
+    deadline = time.monotonic() + ORDER_SECONDS
+    while left:
+        asked = log._topics.admin.describe_consumer_groups(sorted(left), request_timeout=ORDER_SECONDS)
+        for group, answer in asked.items():
+            with log._clients.border(f"asking who works for group {group}"):
+                try:
+                    described = answer.result()
+                except KafkaException as exception:
+                    code = exception.args[0].code()
+                    if code in STARTING and time.monotonic() < deadline:
+                        continue  # its coordinator is asked again
+                    if code not in _NO_GROUP:
+                        raise
+                else:
+                    found += [group] if described.members or described.state not in _EMPTY else []
+            left.discard(group)
+        if left:
+            time.sleep(0.1)
+    return sorted(found)
 
 
 def wait_for_transactions(log: KafkaLog, topics: Sequence[str]) -> None:

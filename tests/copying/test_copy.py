@@ -1,6 +1,6 @@
 """`postroom copy`: nothing is left behind, nothing is done twice."""
 
-import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -109,14 +109,14 @@ def erase(town: Town) -> str:
 
 def killed(town: Town, is_half_way: Callable[[], bool], *args: str) -> None:
     """Starts a copy and kills it as soon as it is half-way."""
-    running = town.place.start("copy", *args)
+    running = subprocess.Popen(town.place.command("copy", *args), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         while not is_half_way():
-            assert running.poll() is None
+            assert running.poll() is None, running.communicate()[1].decode()
             time.sleep(0.001)
     finally:
-        running.send_signal(signal.SIGKILL)
-        running.wait()
+        running.kill()
+        running.communicate()
 
 
 def test_a_copy_that_is_killed_leaves_no_log_behind_and_begins_again(town: Town) -> None:
