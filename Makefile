@@ -13,7 +13,7 @@ run: $(STAMP)  ## the demo on the embedded log: mails in, outcomes out
 	@$(BIN)/postroom demo
 
 test: $(STAMP) lint  ## everything that must hold
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 lint: $(STAMP)  ## format, lint, types, import direction
 	$(BIN)/ruff format --check .
