@@ -82,7 +82,11 @@ class LoopCrew:
                 call.cut_off()
             return overran(self._limit)
         word = of_raise(asyncio.CancelledError("the handler cancelled its own task"), None) if task.cancelled() else task.result()
-        # What it finished while it was being cancelled is finished; how it failed then says nothing but that it was late.
+        return self.in_time(call, word)
+
+    def in_time(self, call: Call, word: Word) -> Word:
+        """The word that counts. What was finished while it was being cancelled is finished; how it failed then says nothing but that it was
+        late."""
         late = call.left(self._limit) <= 0
         return overran(self._limit) if late and isinstance(word, Said) and word.status == "failed" else word
 

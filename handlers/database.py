@@ -189,9 +189,11 @@ class Session:
         return db
 
     def end(self, word: Word) -> None:
-        """What the handler said. Commits what was handled, with its key, and rolls back the rest. Raises Hold, Newer."""
+        """What the handler said. Commits what was handled, with its key, and rolls back the rest. Does nothing when the call has ended
+        already. Raises Hold, Newer."""
         db = self._db
-        assert db
+        if db is None:
+            return
         try:
             if isinstance(word, Said) and word.status == "handled":
                 word = self._kept(db, word)

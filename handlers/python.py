@@ -100,8 +100,15 @@ class PythonHandler(Handler):
             return await loop.timed(call, self._awaited(facts, Mail(facts, raw)))
         session = self._session(call, facts)
         while (db := session.begin()) is not None:
-            session.end(await loop.timed(call, self._awaited(facts, Mail(facts, raw, db))))
+            session.end(await loop.timed(call, self._ended(loop, call, facts, Mail(facts, raw, db), session)))
         return session.word
+
+    async def _ended(self, loop: LoopCrew, call: Call, facts: Facts, mail: Mail, session: "Session") -> Word:
+        """Ends the transaction in the same step of the loop in which the function returns. In between, another delivery could wait for
+        a row that this one has locked, and its SQL blocks the loop in which this one is to be committed."""
+        word = loop.in_time(call, await self._awaited(facts, mail))
+        session.end(word)
+        return word
 
     async def _awaited(self, facts: Facts, mail: Mail) -> Word:
         try:

@@ -4,6 +4,7 @@ Both are NamedTuples and not dataclasses, because one is built for every topic t
 with slots costs three times as much to build.
 """
 
+import struct
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -90,19 +91,14 @@ def murmur2_partition(key: bytes, partitions: int) -> int:
     key: the bytes, not None. partitions: their number, above 0. Returns 0 to partitions - 1. Source: Apache Kafka,
     org.apache.kafka.common.utils.Utils.murmur2 (a 32-bit MurmurHash2, seed 0x9747b28c) and toPositive.
     """
-    mask = 0xFFFFFFFF
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
     length = len(key)
-    m = 0x5BD1E995
     h = 0x9747B28C ^ length
-    whole = length & ~3
-    for i in range(0, whole, 4):
-        k = int.from_bytes(key[i : i + 4], "little") * m & mask
-        k ^= k >> 24
-        h = (h * m & mask) ^ (k * m & mask)
-    rest = length & 3
-    if rest:
-        h ^= int.from_bytes(key[whole:], "little")
-        h = h * m & mask
+    for word in struct.unpack_from(f"<{length >> 2}I", key):
+        k = word * m & mask
+        h = (h * m ^ (k ^ k >> 24) * m) & mask
+    if rest := length & 3:
+        h = (h ^ int.from_bytes(key[length - rest :], "little")) * m & mask
     h ^= h >> 13
     h = h * m & mask
     h ^= h >> 15

@@ -65,14 +65,14 @@ cached_partition = lru_cache(maxsize=65536)(murmur2_partition)
 def row_of(draft: Draft, topic: Topic, spread: int, largest: int) -> Row:
     """The draft as a row. spread: the partition for drafts with neither key nor partition. largest: bytes that value, key and
     headers may have together. Raises TooLarge, and TopicMissing for a partition that the topic does not have."""
-    partition = draft.partition
+    _, key, value, headers, partition, carried, digest, unique = draft
     if partition is None:
-        partition = spread % topic.partitions if draft.key is None else cached_partition(draft.key, topic.partitions)
-    headers = encode_headers(draft.headers)
-    size = len(draft.value) + len(draft.key or b"") + len(headers or b"")
+        partition = spread % topic.partitions if key is None else cached_partition(key, topic.partitions)
+    packed = encode_headers(headers)
+    size = len(value) + (len(key) if key else 0) + (len(packed) if packed else 0)
     if size > largest:
         raise TooLarge(f"a record of {size} bytes for topic {topic.name}: the log takes {largest}")
-    return Row(topic.slot(partition), draft.carried, draft.unique, draft.key, headers, draft.value, draft.digest)
+    return Row(topic.slot(partition), carried, unique, key, packed, value, digest)
 
 
 class _Shape(NamedTuple):

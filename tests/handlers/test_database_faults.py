@@ -1,5 +1,6 @@
 """`mail.db` when the server goes, when deliveries clash, and when time runs out: an effect still happens once."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -240,3 +241,18 @@ def test_a_coroutine_has_the_database_too(stage: MakeStage, url: str) -> None:
     for _ in range(2):
         assert outcomes(made.process([routed(1), routed(2)])) == ["handled", "handled"]
     assert done(url) == ["no. 1", "no. 2"]
+
+
+def test_coroutines_that_want_one_row_do_not_keep_each_other_from_being_committed(stage: MakeStage, url: str) -> None:
+    """SQL blocks the loop: whoever waits there for a lock must find it held by nobody whose commit needs that loop."""
+    ask(url, "INSERT INTO done VALUES ('one')")
+
+    async def handle(mail: Any) -> None:
+        await asyncio.sleep(0.01)
+        do(mail, "UPDATE done SET what = what")
+        do(mail)
+
+    made = stage(handle, url=url, concurrency=8)
+    mails = [routed(number, recipient=f"box{number}@foo.com") for number in range(1, 9)]
+    assert outcomes(made.process(mails)) == ["handled"] * 8
+    assert len(done(url)) == 9
