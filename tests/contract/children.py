@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
-from streams.errors import Fenced
+from streams.errors import Fenced, Transient
 from streams.log import Log, TopicSpec
 from streams.record import Draft
 from tests.contract.engines import open_address
@@ -124,10 +124,19 @@ def hold(log: Log, group: str, source: str, target: str) -> None:
 
 
 def move(log: Log, group: str, source: str, target: str) -> None:
-    """Moves records from one topic to another, the next batch while the last commits, until it is killed. A line for each poll."""
+    """Moves records from one topic to another, the next batch while the last commits, until it is killed. A line for each poll. Begins
+    afresh, as the runner does, when the log does not answer in time."""
     consumer = log.consumer(group, [source])
+    stale = False
     while True:
-        batch = consumer.poll(10, 0.1)
+        try:
+            if stale:
+                consumer.rewind()
+                stale = False
+            batch = consumer.poll(10, 0.1)
+        except Transient:
+            stale = True
+            continue
         if batch.positions:
             consumer.commit([Draft(target, record.key, record.value) for record in batch.records], batch.positions)
         say("moved", len(batch.records))
