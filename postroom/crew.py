@@ -3,7 +3,6 @@
 They are spawned and not forked: a broker's client has threads, and a connection to SQLite may not cross a fork.
 """
 
-import gc
 import multiprocessing
 import os
 import pickle
@@ -14,6 +13,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
+
+from postroom import collecting
 
 Tick = Callable[[int], None]
 """Told with how much more is done."""
@@ -152,9 +153,7 @@ def _work(line: Connection, make: Callable[[], Worker[Any, Any]]) -> None:
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody waits for us any more
         try:
             worker = make()
-            # What was made by now stays; by its usual thresholds the collector of cycles takes a fifth of the time.
-            gc.freeze()
-            gc.set_threshold(100_000, 50, 50)
+            collecting.settle()
             try:
                 while True:
                     line.send((_DONE, worker(line.recv(), lambda count: line.send((_TICK, count)))))

@@ -1,6 +1,5 @@
 """Runs roles: a thread each, until a signal, or with --drain until every group stands at its topics' end."""
 
-import gc
 import logging
 import signal
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Protocol
 
+from postroom import collecting
 from streams.errors import LogError
 from streams.log import Log
 
@@ -130,10 +130,7 @@ class Supervisor:
     def _start(self) -> None:
         # The log's calls give the interpreter up; with the usual 5 ms a deciding thread would keep each of them waiting that long.
         sys.setswitchinterval(0.0005)
-        # What was made by now stays, and a batch makes thousands of objects without cycles: by its usual thresholds the collector of
-        # cycles took 40 % of the deciding time.
-        gc.freeze()
-        gc.set_threshold(100_000, 50, 50)
+        collecting.settle()
         for service in self._services:
             service.start()
         self._threads = [threading.Thread(target=self._run_one, args=(runner,), name=runner.group) for runner in self._runners]

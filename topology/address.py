@@ -5,10 +5,11 @@ guessed at (RFC 5322 section 3.4, RFC 6531 section 3.3; obsolete routes are refu
 """
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 import idna
+
+from topology.remembered import remembered
 
 _TOKEN = re.compile(
     r"""(?P<quoted>"(?:[^"\\]|\\.)*")
@@ -63,15 +64,10 @@ def domain_key(domain: str) -> str | None:
     return low if all(_LABEL.match(label) for label in low.split(".")) else None
 
 
+@remembered(2 * _MAX_ADDRESS)
 def parse(text: str) -> Address | None:
     """One address: `local@domain`, also with a display name and angle brackets; None when it is not exactly one readable
     address. The empty string and `<>` are not addresses (see `envelope_key` for the null sender)."""
-    # Long texts stay out of the cache, so that a hostile one cannot fill the memory.
-    return _parse(text) if len(text) <= 2 * _MAX_ADDRESS else _parse.__wrapped__(text)
-
-
-@lru_cache(maxsize=32768)
-def _parse(text: str) -> Address | None:
     found, broken = parse_list(text)
     return found[0] if len(found) == 1 and not broken else None
 
@@ -86,8 +82,7 @@ def parse_list(text: str) -> tuple[list[Address], bool]:
     """The readable addresses of a header field's value (unfolded or not), groups opened, in order; and whether anything in it
     could not be read. Linear in the length of the text; never raises."""
     if simple := _SIMPLE.fullmatch(text):
-        bare = simple[1] or simple[2]
-        address = _from_simple(bare) if len(bare) <= _MAX_ADDRESS else _from_simple.__wrapped__(bare)
+        address = _from_simple(simple[1] or simple[2])
         return ([address], False) if address else ([], True)
     found: list[Address] = []
     broken = False
@@ -201,7 +196,7 @@ def _words(tokens: list[_Token]) -> list[_Token] | None:
     return words if all(token.kind in ("atom", "quoted", "literal") for token in words) else None
 
 
-@lru_cache(maxsize=32768)
+@remembered(_MAX_ADDRESS)
 def _from_simple(text: str) -> Address | None:
     local, _, domain = text.partition("@")
     return None if local.startswith(".") or local.endswith(".") or ".." in local else _build(local, domain)

@@ -9,13 +9,13 @@ Beside them stand the weaker signs: such a mail may be handled, but no mail of o
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 from topology.address import envelope_key
 from topology.facts import Envelope, cut
 from topology.head import Head
 from topology.marks import REPLY_MARK
+from topology.remembered import remembered
 from topology.replies.compose import decoded
 
 DEFAULT_MAX_RECEIVED = 50
@@ -112,25 +112,20 @@ def _auto_submitted(head: Head, _envelope: Envelope) -> str | None:
 
 
 def _robot(head: Head, envelope: Envelope) -> str | None:
-    for name in () if _ROBOT_FIELDS.isdisjoint(head.names) else head.names & _ROBOT_FIELDS:
+    for name in head.names & _ROBOT_FIELDS:
         if (head.first(name) or "").lower() not in ("no", "false"):
             return f"{name.title()}: {head.first(name)}"
     for name in ("from", "sender"):
         for value, (found, broken) in zip(head.all(name), head.addresses(name), strict=True):
-            if [address for address in found if is_robot(address.local)] or ((broken or not found) and _ROBOT_TEXT.search(value)):
+            if any(is_robot(address.local) for address in found) or ((broken or not found) and _ROBOT_TEXT.search(value)):
                 return f"{name.title()}: {value.strip()}"
     sender = envelope.sender or envelope_key(head.first("return-path") or "")
     return f"Return-Path: {sender}" if sender and is_robot(sender.rpartition("@")[0]) else None
 
 
+@remembered(64)
 def is_robot(local: str) -> bool:
     """Whether a local part is that of a robot by its name: mailer-daemon, postmaster, no-reply and their kin."""
-    # Senders come again and again; long ones stay out of the memory, so that a hostile one cannot fill it.
-    return _is_robot(local) if len(local) <= 64 else _is_robot.__wrapped__(local)
-
-
-@lru_cache(maxsize=32768)
-def _is_robot(local: str) -> bool:
     low = local.lower()
     return bool(_ROBOT_LOCALS.fullmatch(low) or _ROBOT_PREFIX.match(low))
 
@@ -215,13 +210,10 @@ def _suppressed(head: Head, _envelope: Envelope) -> str | None:
 def _list_manager(head: Head, envelope: Envelope) -> str | None:
     found = [address.local for addresses, _ in head.addresses("from") for address in addresses]
     found.append((envelope.sender or "").rpartition("@")[0])
-    for local in found:
-        if _is_list_manager(local) if len(local) <= 64 else _is_list_manager.__wrapped__(local):
-            return local.lower()
-    return None
+    return next((local.lower() for local in found if _is_list_manager(local)), None)
 
 
-@lru_cache(maxsize=32768)
+@remembered(64)
 def _is_list_manager(local: str) -> bool:
     return _LIST_MANAGER.fullmatch(local.lower()) is not None
 

@@ -1,13 +1,12 @@
 """`postroom accounts`: who the senders are. Lists and shows whatever the directory; changes our own tables on PostgreSQL."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from postroom.reading.out import Out
+from postroom.reading.out import Out, stop
 from postroom.reading.render import Part, safe
 from postroom.settings import SettingsError
 from postroom.site import Site, from_context
@@ -47,7 +46,7 @@ def show(
     site = from_context(ctx)
     account = _found(site, id_)
     if account is None:
-        _refuse(f"there is no account of that id or address: {safe(id_)}")
+        stop(f"there is no account of that id or address: {safe(id_)}", 1)
     row = _row(account) | {"keys": sorted(_held(site).intersection(account.fingerprints))}
     out = Out()
     if as_json:
@@ -74,9 +73,9 @@ def add(
         known = [entries.address(address) for address in addresses or ()]
         account = entries.account_of(entries.text(id_), entries.text(name), known, require_strong=require_strong)
     except ValueError as error:
-        _refuse(str(error), 2)
+        stop(str(error), 2)
     if not id_:
-        _refuse("the id is empty: give one by which the product knows this account", 2)
+        stop("the id is empty: give one by which the product knows this account", 2)
     _do(lambda: store.add(account))
     print(f"added {safe(id_)}: {safe(', '.join(account.addresses)) or 'no address'}")
 
@@ -118,9 +117,9 @@ def add_key(
     try:
         found = list(certificates(str(file), file.read_bytes()))
     except OSError as error:
-        _refuse(f"{file}: cannot be read: {error.strerror}", 2)
+        stop(f"{file}: cannot be read: {error.strerror}", 2)
     except KeyringError as error:
-        _refuse(str(error))
+        stop(str(error), 1)
     _do(lambda: store.add_key(id_, found))
     for certificate in found:
         print(f"added to {safe(id_)}: {certificate.fingerprint}")
@@ -135,7 +134,7 @@ def remove_key(ctx: typer.Context, id_: Id, fingerprint: Annotated[str, typer.Ar
     try:
         bare = entries.fingerprint(fingerprint)
     except ValueError as error:
-        _refuse(str(error), 2)
+        stop(str(error), 2)
     _do(lambda: store.remove_key(id_, bare))
     print(f"removed from {safe(id_)}: {bare}")
 
@@ -164,7 +163,7 @@ def _do(change: Callable[[], Any]) -> Any:
     try:
         return change()
     except Refused as error:
-        _refuse(str(error))
+        stop(str(error), 1)
 
 
 def _found(site: Site, id_: str) -> Account | None:
@@ -212,9 +211,3 @@ def _words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else ", ".join(value)
-
-
-def _refuse(why: str, status: int = 1) -> NoReturn:
-    for line in why.splitlines():
-        print(f"postroom: {safe(line)}", file=sys.stderr)
-    sys.exit(status)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +14,7 @@ from postroom.copying.copy import Differs, Report
 from postroom.copying.copy import copy as copied
 from postroom.copying.ends import filling, place_of, refuse_missing, site_of, stands_still
 from postroom.copying.objects import carry, same
-from postroom.reading.out import Out
+from postroom.reading.out import Out, stop
 from postroom.replay.bar import bar
 from postroom.replay.marker import Busy
 from postroom.site import Site, from_context
@@ -43,7 +43,7 @@ def copy(
     base = from_context(ctx)
     with closing(site_of(from_, base)) as source, closing(site_of(to, base)) as target:
         if place_of(source) == place_of(target):
-            _stop(f"FROM and TO are the same log, {source.settings.log.url} with the prefix {source.topics.prefix}", 2)
+            stop(f"FROM and TO are the same log, {source.settings.log.url} with the prefix {source.topics.prefix}", 2)
         refuse_missing(source)
         report = _guarded(lambda: _copy(source, target))
         _tell(report, {"from": _end(source), "to": _end(target)}, as_json=as_json)
@@ -96,9 +96,9 @@ def _guarded(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except Differs as error:
-        _stop(str(error), 1)
+        stop(str(error), 1)
     except Busy as error:
-        _stop(str(error), 75)
+        stop(str(error), 75)
 
 
 def _end(site: Site) -> dict[str, str]:
@@ -135,9 +135,4 @@ def _say_backup(made: Backup, word: str, *, as_json: bool) -> None:
         out.line((f"{word}: {counts}, as of {made.taken_at}", "bold"))
     out.flush()
     if faults := [f"{made.fsck[name]} {name}" for name in ("lost", "doubled", "unknown") if made.fsck[name]]:
-        _stop(f"fsck finds faults in it ({', '.join(faults)}), as it does in the log that it was made of", 1)
-
-
-def _stop(why: str, status: int) -> NoReturn:
-    print(f"postroom: {why}", file=sys.stderr)
-    sys.exit(status)
+        stop(f"fsck finds faults in it ({', '.join(faults)}), as it does in the log that it was made of", 1)

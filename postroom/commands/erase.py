@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections import Counter
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -12,7 +12,7 @@ from postroom.erasing.erase import Erasing
 from postroom.erasing.report import erase_document, remains, show_erase
 from postroom.erasing.tombstone import Erased
 from postroom.reading.options import selecting
-from postroom.reading.out import Out
+from postroom.reading.out import Out, stop
 from postroom.reading.selectors import Selectors
 from postroom.replay.bar import bar
 from postroom.replay.marker import Busy, refuse_if_busy, who
@@ -43,15 +43,15 @@ def erase(
     A mail is erased whole, with all its deliveries, if one of them is chosen. A tombstone with its hash, its size and what became of it
     stays, so that `fsck` adds up. Exit status 75 when something that was chosen could not be erased yet: run it again."""
     if not selectors.given:
-        _stop("erase: say which mails, with at least one selector (--sender, --id, …)", 2)
+        stop("erase: say which mails, with at least one selector (--sender, --id, …)", 2)
     wanted = selectors.filter(now_ms())
     site = from_context(ctx)
     log, topics = site.log, site.topics
-    if apply and topics.replays in log.topics():
+    if apply:
         try:
             refuse_if_busy(log, topics)
         except Busy as error:
-            _stop(str(error), EX_TEMPFAIL)
+            stop(str(error), EX_TEMPFAIL)
     choice = choose(log, topics, wanted)
     erased = Erased(rfc3339(now_ms()), who(), why) if apply else None
     with bar("erasing" if apply else "looking", None, "records") as tick:
@@ -88,8 +88,3 @@ def trim(
             out.line((f"{count:>9,}  records of {topic} dropped", ""))
         out.line((f"{dropped.total():>9,}  in all", "bold"))
     out.flush()
-
-
-def _stop(why: str, status: int) -> NoReturn:
-    print(f"postroom: {why}", file=sys.stderr)
-    sys.exit(status)

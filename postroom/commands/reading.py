@@ -5,7 +5,7 @@ import time
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console, RenderableType
@@ -21,7 +21,7 @@ from postroom.reading.fsck import fsck as account
 from postroom.reading.gathering import Mail, gather, keyed
 from postroom.reading.holdings import hold_against
 from postroom.reading.options import selecting
-from postroom.reading.out import Out
+from postroom.reading.out import Out, stop
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.pending import pending as waiting
 from postroom.reading.references import References
@@ -127,11 +127,11 @@ def find(site: Site, id_: str) -> Mail:
         mail_id = _mail_id_of_oops(site, id_) or resolve(site.log, site.topics, id_)
         mail = gather(site.log, site.topics, mail_id)
     except Ambiguous as error:
-        _stop(f"{error}; give more digits, or one of these", 2)
+        stop(safe(f"{error}; give more digits, or one of these"), 2)
     except NotFound as error:
-        _stop(str(error), 1)
+        stop(safe(str(error)), 1)
     if mail is None:
-        _stop(f"no mail on the log has the id {id_}", 1)
+        stop(safe(f"no mail on the log has the id {id_}"), 1)
     return mail
 
 
@@ -148,17 +148,12 @@ def _write_raw(site: Site, mail: Mail) -> None:
     try:
         found = bytes_of(mail, site.archive)
     except Gone as error:
-        _stop(str(error), 1)
+        stop(safe(str(error)), 1)
     if mail.envelope.get("truncated"):
         size = mail.envelope["size"]
         print(f"postroom: only the first {len(found)} of {size:,} octets were kept: the mail is too large", file=sys.stderr)
     sys.stdout.buffer.write(found)
     sys.stdout.buffer.flush()
-
-
-def _stop(why: str, status: int) -> NoReturn:
-    print(f"postroom: {safe(why)}", file=sys.stderr)
-    sys.exit(status)
 
 
 def oops(
@@ -170,7 +165,7 @@ def oops(
     wanted = Selectors(oops=(id_,)).filter(now_ms())
     found = next(Outcomes(site.log, site.topics).found(wanted, every=True), None)
     if report is None and found is None:
-        _stop(f"there is no report {id_} in {site.settings.oops.path}, and no outcome on the log names it", 1)
+        stop(safe(f"there is no report {id_} in {site.settings.oops.path}, and no outcome on the log names it"), 1)
     out = Out()
     if as_json:
         out.json({"oops_id": oops_id_of(id_), "report": report, "outcome": found.row if found else None})
@@ -187,7 +182,7 @@ def _report(site: Site, id_: str) -> dict[str, Any] | None:
     try:
         return site.oopses.read(oops_id_of(id_))
     except ValueError as error:
-        _stop(str(error), 1)
+        stop(safe(str(error)), 1)
 
 
 @selecting

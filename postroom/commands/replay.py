@@ -9,7 +9,7 @@ import typer
 
 from postroom.crew import Tick
 from postroom.reading.options import selecting
-from postroom.reading.out import Out
+from postroom.reading.out import Out, stop
 from postroom.reading.selectors import Selectors
 from postroom.replay.apply import Apply, Brought, Pace, brought_in
 from postroom.replay.bar import bar
@@ -98,7 +98,7 @@ def _apply(site: Site, marker: Marker, pace: Pace, *, as_json: bool) -> None:
         marker = marker.bounded(chosen.ends, mails=chosen.count, deliveries=chosen.deliveries)
         generation = marker.append(site.log, site.topics)
     except Busy as error:
-        _stop(str(error), 75)
+        stop(str(error), 75)
     how_many = chosen.count if marker.limit is None else min(chosen.count, marker.limit)
     print(
         f"postroom: replay {generation} of {how_many:,} mails; should it be interrupted: postroom replay --resume {generation}",
@@ -112,7 +112,7 @@ def _go_on(site: Site, generation: int, pace: Pace, *, give_up: bool, as_json: b
     try:
         marker = Marker.read(site.log, site.topics, generation)
     except NoReplay as error:
-        _stop(str(error), 1)
+        stop(str(error), 1)
     if give_up:
         finish(site.log, site.topics, generation, {})
         return
@@ -138,9 +138,4 @@ def _say(done: Brought | None, chosen: Selection, *, as_json: bool) -> None:
 
 
 def _wrong(why: str) -> NoReturn:
-    _stop(why, 2)
-
-
-def _stop(why: str, status: int) -> NoReturn:
-    print(f"postroom: {why}", file=sys.stderr)
-    sys.exit(status)
+    stop(why, 2)

@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from postroom.settings import seconds
 from postroom.site import from_context
+from postroom.values import seconds
 
 if TYPE_CHECKING:
     from postroom.running import Left

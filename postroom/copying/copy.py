@@ -1,11 +1,12 @@
 """Copies a log that stands still into a new one, and checks it. See docs/moving.md for why it is done so."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from heapq import merge
 from operator import attrgetter
 
+from postroom.batching import batches
 from postroom.copying.places import Places
 from postroom.copying.plan import GroupPlan, Plan, TopicPlan, is_ours, plan
 from postroom.copying.translation import Translation
@@ -17,7 +18,6 @@ from streams.copying import Target
 from streams.errors import Fatal, TooLarge, Transient
 from streams.log import Extent, Log, Reader
 from streams.record import Draft, Record, TopicPartition
-from topology.records import Topics
 
 Tick = Callable[[int], None]
 Bar = Callable[[str, int | None], AbstractContextManager[Tick]]
@@ -54,7 +54,7 @@ def copy(
     Raises Occupied, Differs, LogError; then the target is not there, or marked as unfinished."""
     source.refuse_half_a_copy(source.log.topics())
     still()
-    _refuse_unfinished_replay(source)
+    refuse_if_busy(source.log, source.topics)  # its bounds are offsets of the old log, so it could not go on in the new one
     found = plan(source, target)
     refuse_forgotten(source.log, [(group.source, group.topics) for group in found.groups], source.topics.outcomes)
     work = Copying(source, target, filling, found)
@@ -99,7 +99,7 @@ class Copying:
         if plan.source == self._source.topics.replays:
             return self._replays(plan, tick)
         count = 0
-        for batch in _batches(_in_order(self._source.log, plan)):
+        for batch in batches(_in_order(self._source.log, plan), _BATCH, _BATCH_OCTETS, lambda record: len(record.value)):
             self._write(plan, batch)
             count += len(batch)
             tick(len(batch))
@@ -250,19 +250,6 @@ def _in_order(log: Reader, plan: TopicPlan) -> Iterator[Record]:
     return (record for read in reads for record in read)
 
 
-def _batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    octets = 0
-    for record in records:
-        batch.append(record)
-        octets += len(record.value)
-        if len(batch) == _BATCH or octets >= _BATCH_OCTETS:
-            yield batch
-            batch, octets = [], 0
-    if batch:
-        yield batch
-
-
 def _count(log: Reader, topic: str) -> int:
     return sum(extent.end - extent.first for extent in log.extents(topic))
 
@@ -276,10 +263,3 @@ def _difference(here: Accounts, copied: Accounts) -> str:
     return ", ".join(
         f"{name} {copied.counts[name]} instead of {here.counts[name]}" for name in _COMPARED if here.counts[name] != copied.counts[name]
     )
-
-
-def _refuse_unfinished_replay(source: Site) -> None:
-    """A replay's bounds are offsets of the old log, so it cannot go on in the new one. Raises Busy."""
-    topics: Topics = source.topics
-    if topics.replays in source.log.topics():
-        refuse_if_busy(source.log, topics)

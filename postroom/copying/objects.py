@@ -22,10 +22,10 @@ def carry(source: ObjectArchive, target: ObjectArchive, tick: Callable[[int], No
             continue
         reference = f"sha256:{stored.digest}"
         owners = set(source.owners(reference))
-        if stored.digest not in target or not owners <= set(target.owners(reference)):
-            data = source.get(reference)
-            for owner in sorted(owners) or [""] if data is not None else []:
-                target.put(data or b"", stored.digest, owner)
-            count += data is not None
+        is_there = stored.digest in target and owners <= set(target.owners(reference))
+        if not is_there and (data := source.get(reference)) is not None:
+            for owner in sorted(owners) or [""]:
+                target.put(data, stored.digest, owner)
+            count += 1
         tick(1)
     return count

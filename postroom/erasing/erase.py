@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from postroom.archive import ObjectArchive
+from postroom.batching import batches
 from postroom.erasing.choice import Choice, Taken
 from postroom.erasing.redact import kept_digest, without_content
 from postroom.erasing.sweep import Found, Span, spans, sweep
@@ -76,7 +77,7 @@ class Erasing:
             return tally
         if any((taken.envelope.get("archived") or "").startswith("sha256:") for _, _, taken in self._choice.taken):
             self._archive.demand()
-        for batch in _batches(self._choice.taken):
+        for batch in batches(self._choice.taken, _STEP, _STEP_OCTETS, _inline):
             self._bury(tally, batch)
             tick(len(batch))
         for reference, owner in dict.fromkeys(self._archived()):
@@ -133,13 +134,7 @@ class Erasing:
             self._archive.release(reference, owner)
 
 
-def _batches(taken: Sequence[tuple[bytes, Position, Taken]]) -> Iterator[Sequence[tuple[bytes, Position, Taken]]]:
-    """Some hundred at a time, fewer where they are large."""
-    start, octets = 0, 0
-    for place, (_, _, one) in enumerate(taken):
-        octets += 0 if one.envelope.get("archived") else one.envelope["size"]
-        if place - start + 1 == _STEP or octets >= _STEP_OCTETS:
-            yield taken[start : place + 1]
-            start, octets = place + 1, 0
-    if start < len(taken):
-        yield taken[start:]
+def _inline(one: tuple[bytes, Position, Taken]) -> int:
+    """The octets of a mail that its raw record has."""
+    envelope = one[2].envelope
+    return 0 if envelope.get("archived") else int(envelope["size"])

@@ -45,8 +45,8 @@ def erase_document(tally: Tally, left: list[Remains], *, applied: bool, revisabl
     erased: dict[str, Any] = {
         "log": log if revisable else {"records": 0, "octets": 0},
         "archive": {"objects": tally.released, "shared": tally.shared},
+        "oopses": tally.oopses,
     }
-    erased |= {"oopses": tally.oopses}
     return (
         {"applied": applied} | counts | why_not | {"erased": erased, "scrubbed": tally.scrubbed, "remains": [one._asdict() for one in left]}
     )

@@ -50,9 +50,9 @@ def tombstone(topics: Topics, envelope: dict[str, Any], raw: Position, erased: E
     return Draft(topics.outcomes, envelope["mail_id"].encode(), orjson.dumps(document), headers)
 
 
-def tombstones(log: Reader, topics: Topics) -> Iterator[tuple[str, Position, Erased]]:
-    """All there are: mail id, position of the raw record, and what was written."""
+def tombstones(log: Reader, topics: Topics) -> Iterator[tuple[Position, dict[str, Any]]]:
+    """All there are: the position of the raw record, and the envelope."""
     for record in log.read(topics.outcomes) if topics.outcomes in log.topics() else ():
         if record.header("ce_type") == glance.ERASED:
             document = glance.document(record.value)
-            yield document["envelope"]["mail_id"], Position(**document["raw"]), Erased.of(document)
+            yield Position(**document["raw"]), document["envelope"]

@@ -5,6 +5,7 @@ from typing import Any
 
 from postroom.archive import ObjectArchive
 from postroom.erasing.redact import is_redacted, kept_digest
+from postroom.erasing.tombstone import tombstones
 from postroom.reading import glance
 from postroom.reading.faults import told
 from postroom.reading.references import Digests
@@ -19,11 +20,7 @@ def unfinished(log: Log, topics: Topics, archive: ObjectArchive, needed: Digests
     """The mails, each told once as fsck tells a fault. needed: what mails that are not erased have in the archive, sorted; a mail that came
     in again since may be among them. Reads mail.outcomes and mail.screened once. Memory: some 500 bytes a tombstone. Raises Transient,
     and Hold where the archive is away."""
-    erased: dict[Position, tuple[str, str]] = {}
-    for record in log.read(topics.outcomes):
-        if record.header("ce_type") == glance.ERASED:
-            document = glance.document(record.value)
-            erased[Position(**document["raw"])] = document["envelope"]["mail_id"], kept_digest(document["envelope"])
+    erased = {raw: (str(envelope["mail_id"]), kept_digest(envelope)) for raw, envelope in tombstones(log, topics)}
     told_of: set[str] = set()
     # Of all topics that an erase sweeps, mail.screened is the last.
     for record in log.read(topics.screened) if log.revisable and topics.screened in log.topics() else ():

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from postroom.batching import batches
 from postroom.erasing.redact import GONE
 from postroom.erasing.tombstone import tombstones
 from postroom.export.targets import Target
@@ -42,7 +43,7 @@ class Export:
         self._outcomes = Outcomes(log, topics)
         self._source = source
         self._wanted = wanted
-        self._erased = frozenset(raw for _, raw, _ in tombstones(log, topics))
+        self._erased = frozenset(raw for raw, _ in tombstones(log, topics))
         self.count = len({found.row["mail_id"] for found in self._outcomes.found(wanted)})
 
     def write(self, to: Target, tick: Callable[[int], None]) -> Exported:
@@ -68,20 +69,15 @@ class Export:
         return done
 
     def _batches(self, seen: set[str]) -> Iterator[list[Facts]]:
-        batch: list[Facts] = []
-        octets = 0
+        for batch in batches(self._each_once(seen), _STEP, _STEP_OCTETS, lambda facts: facts.envelope.size):
+            yield sorted(batch, key=_place)
+
+    def _each_once(self, seen: set[str]) -> Iterator[Facts]:
         for found in self._outcomes.found(self._wanted):
             facts = Facts.decode(found.record.value)
-            if facts.envelope.mail_id in seen:
-                continue
-            seen.add(facts.envelope.mail_id)
-            batch.append(facts)
-            octets += facts.envelope.size
-            if len(batch) == _STEP or octets >= _STEP_OCTETS:
-                yield sorted(batch, key=_place)
-                batch, octets = [], 0
-        if batch:
-            yield sorted(batch, key=_place)
+            if facts.envelope.mail_id not in seen:
+                seen.add(facts.envelope.mail_id)
+                yield facts
 
 
 def _place(facts: Facts) -> Position:

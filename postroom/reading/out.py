@@ -1,14 +1,21 @@
 """Standard output: JSON, or lines for people that are styled on a terminal and plain when piped."""
 
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from rich.console import Console
 
 from postroom.reading.draw import as_parts, as_renderable
-from postroom.reading.render import Part, plain, styled
+from postroom.reading.render import Part, plain, safe, styled
 from postroom.reading.timeline import Story
+
+
+def stop(why: str, status: int) -> NoReturn:
+    """Ends the command with that exit status, and a line or some on standard error."""
+    for line in why.splitlines():
+        print(f"postroom: {safe(line)}", file=sys.stderr)
+    sys.exit(status)
 
 
 class Out:

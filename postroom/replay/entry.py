@@ -3,10 +3,11 @@
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Literal
 
+from postroom import batching
 from postroom.replay.selection import Chosen
-from streams.record import Position
 from topology.evidence import evidence_of
 from topology.facts import Facts, Replay
 
@@ -68,21 +69,8 @@ class Plan:
 def batches(mails: Iterator[Chosen], most: int | None = None) -> Iterator[list[Chosen]]:
     """The mails some hundred at a time, fewer where they are large, each batch in the order in which its mails came in: the log gives
     them the faster. most: how many at the most."""
-    full = min(_BATCH, most or _BATCH)
-    batch: list[Chosen] = []
-    octets = 0
-    for mail in mails:
-        batch.append(mail)
-        octets += mail.latest.envelope.size
-        if len(batch) == full or octets >= _BATCH_OCTETS:
-            yield sorted(batch, key=_place)
-            batch, octets = [], 0
-    if batch:
-        yield sorted(batch, key=_place)
-
-
-def _place(mail: Chosen) -> Position:
-    return mail.raw
+    for batch in batching.batches(mails, min(_BATCH, most or _BATCH), _BATCH_OCTETS, lambda mail: mail.latest.envelope.size):
+        yield sorted(batch, key=attrgetter("raw"))
 
 
 def first(mails: Iterator[Chosen], limit: int | None) -> Iterator[Chosen]:

@@ -96,7 +96,7 @@ class Marker:
 def refuse_if_busy(log: Reader, topics: Topics, before: int | None = None) -> None:
     """Raises Busy when a replay is not finished. before: of an earlier generation than this."""
     begun: dict[int, None] = {}
-    for record in log.read(topics.replays, 0):
+    for record in log.read(topics.replays, 0) if topics.replays in log.topics() else ():
         if record.header("ce_type") == _BEGUN:
             begun[record.offset + 1] = None
         else:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from confluent_kafka import Consumer, ConsumerGroupState, IsolationLevel, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import ConsumerGroupState, IsolationLevel, KafkaError, KafkaException, Message, Producer
 from confluent_kafka import TopicPartition as At
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its way to export
     AlterConfigOpType,
@@ -22,7 +22,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its way to 
 from streams.copying import MARK, Occupied, Target
 from streams.errors import Transient
 from streams.kafka.engine import KafkaLog
-from streams.kafka.groups import STARTING
+from streams.kafka.groups import STARTING, answered
 from streams.kafka.messages import produce
 from streams.kafka.settings import SWEEP_MS, TRANSACTION_MS
 from streams.log import Log, TopicSpec
@@ -186,7 +186,7 @@ class KafkaTarget(Target):
         outsider = self._clients.outsider(group, "read_committed")
         try:
             with self._clients.border(f"writing the positions of group {group}"):
-                _commit(outsider, ats)
+                answered(lambda _left: outsider.commit(offsets=ats, asynchronous=False), ORDER_SECONDS)
         finally:
             outsider.close()
 
@@ -212,22 +212,6 @@ class KafkaTarget(Target):
             with suppress(KafkaException):
                 self._producer.purge()
             self._producer = None
-
-
-def _commit(outsider: Consumer, ats: list[At]) -> None:
-    """Writes positions from outside the group. A new group's coordinator may still be starting. Raises KafkaException."""
-    deadline = time.monotonic() + ORDER_SECONDS
-    while True:
-        try:
-            for at in outsider.commit(offsets=ats, asynchronous=False) or ():
-                if at.error is not None:
-                    raise KafkaException(at.error)
-        except KafkaException as exception:
-            if exception.args[0].code() not in STARTING or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
 
 
 def _final(spec: TopicSpec) -> list[ConfigEntry]:

@@ -1,7 +1,7 @@
 """Where consumer groups stand, and writing where a new one begins."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
@@ -131,10 +131,17 @@ def _from_outside(consumer: Consumer, ats: Sequence[At], timeout: float) -> dict
 
 def committed(consumer: Consumer, ats: Sequence[At], timeout: float) -> dict[TopicPartition, Standing]:
     """Where the consumer's group stands; partitions without a position are left out. Raises KafkaException."""
+    found = answered(lambda left: consumer.committed(list(ats), timeout=left), timeout) if ats else []
+    return {TopicPartition(at.topic, at.partition): Standing(at.offset, at.metadata or "") for at in found if at.offset != OFFSET_INVALID}
+
+
+def answered(ask: Callable[[float], Sequence[At] | None], timeout: float) -> Sequence[At]:
+    """What a group's coordinator says of positions, asked again while it starts. ask: given the seconds left. Raises KafkaException, also
+    where a single position was refused."""
     deadline = time.monotonic() + timeout
-    while ats:
+    while True:
         try:
-            found = consumer.committed(list(ats), timeout=max(0.1, deadline - time.monotonic()))
+            found = ask(max(0.1, deadline - time.monotonic())) or ()
             for at in found:
                 if at.error is not None:
                     raise KafkaException(at.error)
@@ -143,9 +150,5 @@ def committed(consumer: Consumer, ats: Sequence[At], timeout: float) -> dict[Top
                 raise
             time.sleep(0.05)
         else:
-            return {
-                TopicPartition(at.topic, at.partition): Standing(at.offset, at.metadata or "")
-                for at in found
-                if at.offset != OFFSET_INVALID
-            }
+            return found
     return {}

@@ -53,12 +53,8 @@ def _record(message: Message, headers: list[tuple[str, bytes | None]] | None) ->
 
 
 def bare(message: Message) -> Record:
-    """The record without its value and digest."""
-    read: Any = message
-    kind, time = message.timestamp()
-    headers = read.headers()
-    carried, _, ours = _headers(headers) if headers else _NO_HEADERS
-    return Record(read.topic(), read.partition(), read.offset(), time if kind else 0, message.key(), b"", ours, carried)
+    """The record without its value and digest, which the client brings all the same."""
+    return record(message)._replace(value=b"", digest=None)
 
 
 _NO_HEADERS: tuple[bool, bytes | None, Headers] = (False, None, ())

@@ -166,3 +166,10 @@ class Story:
     def all_passed(self) -> None:
         """Moves the groups of the chain and of the handlers past everything."""
         self.passed(*CHAIN, "bugs", "help")
+
+
+def one_partition(story: Story) -> Story:
+    """Another log of one partition a topic, so that the test knows where everything stands."""
+    folder = story.path.parent / "one"
+    folder.mkdir()
+    return Story(folder, partitions=1)

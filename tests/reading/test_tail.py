@@ -9,7 +9,7 @@ import orjson
 from postroom.reading.selectors import Selectors
 from postroom.reading.tail import Tail
 from tests.reading.conftest import Postroom
-from tests.reading.story import Story
+from tests.reading.story import Story, one_partition
 
 
 def last(postroom: Postroom, *arguments: str) -> list[str]:
@@ -30,7 +30,7 @@ def test_the_last_outcomes_come_in_order_whatever_partition_they_are_in(story: S
 
 
 def test_selectors_look_as_far_back_as_they_must(story: Story, postroom: Postroom) -> None:
-    story = story_of_one_partition(story)
+    story = one_partition(story)
     story.failed(1)
     facts = story.routed(story.authenticated(story.screened(story.raw(2))))
     for _ in range(300):
@@ -39,13 +39,6 @@ def test_selectors_look_as_far_back_as_they_must(story: Story, postroom: Postroo
     tail = Tail(story.log, story.topics, Selectors(status=("failed",)).filter(0))
     assert [one.row["message_id"] for one in tail.last(5)] == ["1@x"]
     story.log.close()
-
-
-def story_of_one_partition(story: Story) -> Story:
-    """Another log, in which all outcomes stand in one partition."""
-    folder = story.path.parent / "one"
-    folder.mkdir()
-    return Story(folder, partitions=1)
 
 
 def test_the_reply_is_what_is_known_at_that_moment(story: Story, postroom: Postroom) -> None:

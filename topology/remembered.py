@@ -1,0 +1,26 @@
+"""A memory of what a function said of texts that come again and again: addresses, local parts."""
+
+from collections.abc import Callable
+from functools import lru_cache, wraps
+from typing import TypeVar
+
+R = TypeVar("R")
+
+MOST = 32_768
+"""Results that are kept, the latest."""
+
+
+def remembered(longest: int) -> Callable[[Callable[[str], R]], Callable[[str], R]]:
+    """Keeps a pure function's results for texts of at most so many characters. Longer ones are worked out each time, so that a hostile one
+    cannot fill the memory."""
+
+    def wrap(function: Callable[[str], R]) -> Callable[[str], R]:
+        known = lru_cache(maxsize=MOST)(function)
+
+        @wraps(function)
+        def called(text: str) -> R:
+            return known(text) if len(text) <= longest else function(text)
+
+        return called
+
+    return wrap
