@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from handlers.batch import Handler
@@ -33,6 +34,8 @@ CHAIN = ("bounce-filter", "authentication", "routing")
 LISTENERS = ("lmtp", "smtp")
 _LATER = {"dashboard"}
 _DAY_MS = 86_400_000
+_DRAINING = 0.05
+"""Seconds that a poll waits when there is nothing, where the end of the work is waited for."""
 
 
 class UnknownRole(Exception):
@@ -44,6 +47,7 @@ class Roles:
 
     def __init__(self, site: Site, wanted: Sequence[str], drain: bool) -> None:
         self._site = site
+        self._drain = drain
         everything = [name for name in LISTENERS if getattr(site.settings.ingest, name) and not drain]
         self._faust = [name for name, handler in site.settings.handlers.items() if handler.runtime == "faust"]
         settling = [f"settle:{name}" for name in self._faust]
@@ -74,7 +78,8 @@ class Roles:
             raise UnknownRole(f"{name!r} is no role here; there are {', '.join(known)}")
 
     def _options(self, batch: int = 500) -> Options:
-        return Options(batch=batch, gate=self._gate)
+        options = Options(batch=batch, gate=self._gate)
+        return replace(options, idle=_DRAINING) if self._drain else options
 
     # -- runners --------------------------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from streams.log import Log
 
 log = logging.getLogger("postroom.run")
 
-_LOOK_EVERY = 0.05
-"""Seconds between looks at whether everything is drained; grows to 4 times that while there is much to do."""
+_LOOK_EVERY = 0.02
+"""Seconds between looks at whether everything is drained; grows to ten times that while there is much to do."""
 
 
 class Role(Protocol):
@@ -102,7 +102,7 @@ class Supervisor:
                 progress(total)
             if time.monotonic() - since > patience:
                 return left
-            pause = min(pause * 1.5, _LOOK_EVERY * 4) if total > 1000 else _LOOK_EVERY
+            pause = min(pause * 1.5, _LOOK_EVERY * 10) if total > 1000 else _LOOK_EVERY
             self._stop.wait(pause)
         self._raise()
         return self._left()

@@ -26,8 +26,6 @@ log = logging.getLogger("postroom.runner")
 
 _COMMITS_UNDER_WAY = 4
 """Commits given and not yet durable; an engine may put them into one transaction."""
-_IDLE = 0.25
-"""Seconds that a poll waits when there is nothing, so that a stop is seen."""
 _LONG = 20.0
 """Seconds after which the rest of a slow batch is given back, so that the log is polled again; brokers allow minutes (KIP-62)."""
 _SKIP_EVERY = 1.0
@@ -39,11 +37,13 @@ _SETBACKS = 4
 @dataclass(frozen=True, slots=True)
 class Options:
     """batch: records at a time. clock: ms since 1970. backoff: seconds before the next try when the log is away, twice as many each time
-    up to 16 times. gate: shared by the runners of a process."""
+    up to 16 times. idle: seconds that a poll waits when there is nothing; a stop is seen within that, and so is the end of what was only
+    to be passed over. gate: shared by the runners of a process."""
 
     batch: int = 500
     clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     backoff: float = 0.5
+    idle: float = 0.25
     gate: Gate = field(default_factory=Gate)
 
 
@@ -150,7 +150,7 @@ class Runner:
             self.busy = False
 
     def _poll(self, consumer: Consumer) -> Batch:
-        wait = 0.0 if self._under_way else _IDLE
+        wait = 0.0 if self._under_way else self._options.idle
         if self._waiting and (due := self._waiting.next_due()) is not None:
             wait = min(wait, max(0.0, (due - self._options.clock()) / 1000))
         batch = consumer.poll(self._options.batch, wait)
@@ -281,7 +281,7 @@ class Runner:
             consumer.pause(self._partitions(consumer))
             until = time.monotonic() + hold.probe_after
             while not self._stop.is_set() and (left := until - time.monotonic()) > 0:
-                consumer.poll(1, min(left, _IDLE))
+                consumer.poll(1, min(left, self._options.idle))
         except (Fenced, Transient) as error:
             log.info("%s: starts afresh: %s", self.stage.name, error)
         self._afresh(consumer)

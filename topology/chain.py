@@ -86,9 +86,10 @@ class Chain(Stage):
 
     def _tell(self, step: Step, decision: Decision, error: BaseException | None = None) -> None:
         """What people are to see of a decision: its warnings, a line each, and a report of each failure."""
-        told = decision.routes[0] if decision.routes else decision.facts
-        for code in told.warnings:
-            log.warning("mail %s: %s", told.envelope.mail_id, code)
+        if not decision.onward:  # the facts keep every step's warnings
+            told = decision.routes[0] if decision.routes else decision.facts
+            for code in told.warnings:
+                log.warning("mail %s: %s", told.envelope.mail_id, code)
         for failing in decision.failures:
             outcome, mail_id = failing.facts.outcome, failing.facts.envelope.mail_id
             if outcome is None or outcome.oops_id is None:

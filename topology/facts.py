@@ -222,7 +222,7 @@ class Facts:
 
     def _written_with(self, members: dict[str, Any]) -> bytes:
         known, mine = self.encode(), self.__dict__
-        replaced = [name for name in members if mine[name] is not None]
+        replaced = [name for name in members if mine.get(name) is not None]
         if replaced:  # which no stage of the flow does
             document = orjson.loads(known)
             for name in replaced:
@@ -266,9 +266,15 @@ class Facts:
         if version != VERSION:
             document = _upcast(document, str(version))
             data = orjson.dumps(document)
-        raw = document.get("raw")
-        members = {name: _TYPES[name](document[name]) for name in _MEMBERS if document.get(name) is not None}
-        return cls(raw=Position(**raw) if raw else None, written=data, **members)
+        made: Self = object.__new__(cls)
+        members: dict[str, Any] = made.__dict__  # what is not in it has the default, as a class attribute
+        members["written"] = data
+        if raw := document.get("raw"):
+            members["raw"] = Position(**raw)
+        for name in _MEMBERS:
+            if (value := document.get(name)) is not None:
+                members[name] = _TYPES[name](value)
+        return made
 
 
 _MEMBERS = ("envelope", "screening", "authentication", "route", "outcome", "reply", "repeated", "replay")

@@ -25,7 +25,7 @@ _READ = (
 # before the colon are the obsolete form (RFC 5322 section 4.5) and count, or "From : x" would hide a second author from us that
 # others see. A "From " line of a mailbox that strayed into the header is passed over, as the standard parser does.
 _FIELD_LINE = rb"[ \t]|[!-9;-~]+[ \t]*:|From "
-_HEADER_END = re.compile(rb"^(?!" + _FIELD_LINE + rb")", re.MULTILINE)
+_HEADER_END = re.compile(rb"\n(?!" + _FIELD_LINE + rb")")
 _LINE_START = re.compile(_FIELD_LINE)
 _MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
@@ -39,6 +39,11 @@ def _lower(name: str) -> str:
     if len(_NAMES) < 4096 and len(name) < 64:
         _NAMES[name] = low
     return low
+
+
+def _unfolded(picked: tuple[str, str]) -> tuple[str, str]:
+    written, folded = picked
+    return _NAMES.get(written) or _lower(written), folded.replace("\n", "") if "\n" in folded else folded
 
 
 class Field(NamedTuple):
@@ -56,29 +61,25 @@ class Head:
     line). body: the offset at which the body starts. broken: why the header is malformed ("too-long", "too-many-fields"), or None.
     """
 
-    __slots__ = ("_addresses", "_by_name", "_fields", "body", "broken", "end")
+    __slots__ = ("_addresses", "_by_name", "_picked", "body", "broken", "end")
 
     def __init__(self, picked: list[tuple[str, str]], end: int, body: int, broken: str | None) -> None:
         self.end = end
         self.body = body
         self.broken = broken
         self._addresses: dict[str, list[tuple[list[Address], bool]]] = {}
-        self._fields: list[Field] = []
-        by_name: dict[str, list[str]] = {}
-        for written, folded in picked:
-            name = _NAMES.get(written) or _lower(written)
-            value = folded.replace("\n", "") if "\n" in folded else folded
-            self._fields.append((name, value))  # type: ignore[arg-type]  # made Fields only where somebody looks at all of them
-            if name in by_name:
-                by_name[name].append(value)
+        self._picked = picked
+        self._by_name: dict[str, list[str]] = {}
+        for name, value in map(_unfolded, picked):
+            if name in self._by_name:
+                self._by_name[name].append(value)
             else:
-                by_name[name] = [value]
-        self._by_name = by_name
+                self._by_name[name] = [value]
 
     @property
     def fields(self) -> list[Field]:
         """All picked fields, topmost first."""
-        return [Field(name, value) for name, value in self._fields]
+        return [Field(*_unfolded(one)) for one in self._picked]
 
     @property
     def names(self) -> KeysView[str]:
@@ -130,8 +131,11 @@ def split(raw: bytes) -> tuple[bytes, int]:
     body starts. Line ends are LF or CRLF; a bare CR within the header ends a line too, as the standard parser has it."""
     separator = _MAILBOX_LINE.match(raw)
     start = separator.end() if separator else 0
-    match = _HEADER_END.search(raw, start)
-    end = match.start() if match else len(raw)
+    if not _LINE_START.match(raw, start):
+        end = start
+    else:
+        match = _HEADER_END.search(raw, start)
+        end = match.end() if match else len(raw)
     block = raw[start:end]
     if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
         return _split_bare_cr(raw, start)

@@ -9,7 +9,10 @@ from hashlib import sha256
 
 def _digest(kind: bytes, *parts: bytes) -> str:
     # Each part is preceded by its length, so that no two lists of parts can be read as one another.
-    return sha256(kind + b"".join(b"%d:" % len(part) + part for part in parts)).hexdigest()[:32]
+    named = kind
+    for part in parts:
+        named += b"%d:" % len(part) + part
+    return sha256(named).hexdigest()[:32]
 
 
 def mail_id(envelope_sender: str | None, digest: bytes, received_at: str | None) -> str:
