@@ -87,7 +87,7 @@ class Supervisor:
                 self._finish()
 
     def _watch(self, patience: float, progress: Callable[[int], None]) -> Left | None:
-        since, before, pause = time.monotonic(), -1, _LOOK_EVERY
+        waited, looked, before, pause = 0.0, time.monotonic(), -1, _LOOK_EVERY
         ends: dict[str, int] = {}
         while not self._stop.is_set() and self._fault is None:
             left = self._left()
@@ -97,10 +97,15 @@ class Supervisor:
             if total == 0 and left.ends == ends:
                 return None
             ends = left.ends
-            if total != before or any(runner.busy for runner in self._runners):
-                since, before = time.monotonic(), total
+            busy = any(runner.busy for runner in self._runners)
+            now = time.monotonic()
+            # Time at work does not count as waiting. That a retry is tried in vain does not end the wait either, or one that comes
+            # every second would keep us for ever.
+            waited = 0.0 if total != before else waited if busy else waited + now - looked
+            if total != before or busy:
                 progress(total)
-            if time.monotonic() - since > patience:
+            looked, before = now, total
+            if waited > patience:
                 return left
             pause = min(pause * 1.5, _LOOK_EVERY * 10) if total > 1000 else _LOOK_EVERY
             self._stop.wait(pause)
