@@ -1,7 +1,8 @@
 """What the benchmarks on Kafka share: a broker of this machine, a site on it with mails before it, and watching a worker from outside.
 
 Every contender is a process of its own, and is measured in the same way: by where its consumer group stands in mail.raw, from the
-moment at which it has passed a tenth of the mails (so that joining and warming up do not count) until it has passed them all.
+moment at which it has passed a tenth of the mails (so that joining and warming up do not count) until it has passed them all. Each
+is pinned to a core, as docs/kafka.md advises: threads that take an interpreter in turn lose what the caches hold when they change cores.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,6 +88,8 @@ def peer(here: Site, module: str, group: str, python: str = sys.executable) -> l
 def measured(here: Site, group: str, commands: Sequence[Sequence[str]], mails: int) -> Figure:
     """The figure of these processes together, which share the group."""
     workers = [subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=ROOT) for command in commands]
+    for worker, core in zip(workers, cycle(sorted(os.sched_getaffinity(0), reverse=True))):
+        os.sched_setaffinity(worker.pid, {core})
     count = passed(here, group)
     try:
         done = _until(count, mails // 10, workers)

@@ -133,8 +133,7 @@ class Supervisor:
         return left
 
     def _start(self) -> None:
-        # The log's calls give the interpreter up; with the usual 5 ms a deciding thread would keep each of them waiting that long.
-        sys.setswitchinterval(0.0005)
+        sys.setswitchinterval(self._log.turns)
         collecting.settle()
         for service in self._services:
             service.start()

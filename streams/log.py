@@ -175,6 +175,10 @@ class Log(Reader):
     revisable: ClassVar[bool] = False
     """Whether `revise` works: what is stored can be taken out again. A topic of Kafka keeps its records until retention."""
 
+    turns: ClassVar[float] = 0.005
+    """Seconds for which the threads of a busy program best take the interpreter in turn (`sys.setswitchinterval`): Python's default, but
+    where calls of the engine give it up so often that the caller would mostly wait to have it back."""
+
     @abstractmethod
     def create(self, topics: Sequence[TopicSpec]) -> None:
         """Creates the topics that do not exist; returns when they can be used. Leaves existing ones as they are. Raises

@@ -19,7 +19,6 @@ def told() -> tuple[Site, Chain, str]:
     assert isinstance(first, Runner)
     assert isinstance(first.stage, Chain)
     first.stage.assigned(frozenset(range(here.settings.log.topics.partitions)))
-    sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
     return here, first.stage, sys.argv[2] if len(sys.argv) > 2 else ""
