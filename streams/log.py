@@ -139,6 +139,12 @@ class Consumer(ABC):
         """Forgets what was polled and not committed: the next poll brings it again, from where the group stands. Ends the
         state of failure after a commit that failed. Ownership is asked for anew where it was lost."""
 
+    @property
+    @abstractmethod
+    def fenced(self) -> bool:
+        """Whether every commit fails until `rewind`: one has failed, or others took partitions that were ours. To be looked at after a
+        poll, because what is decided meanwhile is decided for nothing, and partitions that were taken do not come back before."""
+
     @abstractmethod
     def pause(self, partitions: Iterable[TopicPartition]) -> None:
         """No more records from these until `resume`, or until the partition is given up; the group's position and ownership stay."""

@@ -124,8 +124,9 @@ class Runner:
             if self._stale:
                 self._go_back(consumer)
             batch = self._poll(consumer)
-            if self._stale:
-                raise Fenced("partitions were lost with work in hand")
+            if self._stale or consumer.fenced:
+                self._settle(0)  # which says what a commit failed with
+                raise Fenced("partitions were lost")
             if self._gained:
                 gained, self._gained = self._gained & consumer.assigned, frozenset()
                 self._remember(consumer, gained)

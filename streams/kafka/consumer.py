@@ -156,6 +156,11 @@ class KafkaConsumer(Consumer):
         return dict(self._ours.get(partition, {}))
 
     @property
+    def fenced(self) -> bool:
+        """See `Consumer.fenced`."""
+        return self._pipeline.failed
+
+    @property
     def assigned(self) -> frozenset[int]:
         """See `Consumer.assigned`."""
         return frozenset(self._ours)

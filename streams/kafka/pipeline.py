@@ -95,6 +95,11 @@ class Pipeline:
             self._fail_waiting(error)
             self._turn.notify_all()
 
+    @property
+    def failed(self) -> bool:
+        """Whether what is submitted fails, until `reset`."""
+        return self._failure is not None
+
     def reset(self) -> None:
         """Ends the state of failure."""
         with self._turn:

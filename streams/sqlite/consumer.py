@@ -72,6 +72,11 @@ class SqliteConsumer(Consumer):
         return {self._at(slot): Standing(owned[slot].offset, owned[slot].note) for slot in owned if partition_of(slot) == partition}
 
     @property
+    def fenced(self) -> bool:
+        """See `Consumer.fenced`."""
+        return bool(self._share.failure)
+
+    @property
     def assigned(self) -> frozenset[int]:
         """See `Consumer.assigned`."""
         return self._share.partitions

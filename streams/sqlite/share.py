@@ -25,6 +25,9 @@ class Failure:
     def __init__(self) -> None:
         self._first: LogError | None = None
 
+    def __bool__(self) -> bool:
+        return self._first is not None
+
     def note(self, error: LogError) -> None:
         """Remembers the first failure."""
         self._first = self._first or error

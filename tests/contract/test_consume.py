@@ -119,7 +119,9 @@ def test_a_commit_that_fails_leaves_nothing_and_those_after_it_fail_until_rewind
         after.result()
     assert [record.value for record in log.read(target)] == [b"first"]
     assert log.standings(group, [source])[first.at].offset == first.offset + 1
+    assert consumer.fenced
     consumer.rewind()
+    assert not consumer.fenced
     assert _numbers(records_from(consumer, 2)) == [1, 2]
     consumer.commit([Draft(target, None, b"second")], {second.at: second.offset + 1}).result()
     assert [record.value for record in log.read(target)] == [b"first", b"second"]

@@ -124,6 +124,7 @@ def test_a_member_that_lost_a_partition_commits_nothing_until_it_begins_afresh(l
         assert consumer.poll(10, 0).records == []
         assert revoked == [{0}]
         assert consumer.assigned == {1}
+        assert consumer.fenced
         for partition in (0, 1):
             with pytest.raises(Fenced):
                 consumer.commit([Draft("b", None, b"stale")], {TopicPartition("a", partition): 1}).result()

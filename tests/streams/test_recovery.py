@@ -4,7 +4,8 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,3 +139,22 @@ def test_a_stop_while_the_log_cannot_be_written_is_no_fault(log: SqliteLog, monk
         wait(lambda: out(log) == ["one"], "work")
         monkeypatch.setattr(membership, "leave", refuse)
         runner.stop()
+
+
+def test_partitions_that_others_took_while_nothing_was_in_hand_are_worked_on_again_when_they_are_free(
+    log: SqliteLog, tmp_path: Path
+) -> None:
+    """As after a freeze longer than the session between two mails: there is no commit that could fail and tell of it."""
+
+    def ours() -> bool:
+        return all(owner is not None for (owner,) in other.execute("SELECT owner FROM standings"))
+
+    with closing(sqlite3.connect(tmp_path / "log.db")) as other, running(log, Copy()):
+        wait(ours, "the partitions")
+        with other:
+            other.execute("UPDATE standings SET owner = NULL, epoch = epoch + 1")
+            other.execute("UPDATE groups SET version = version + 1")
+        values = [f"v{number}" for number in range(40)]
+        append(log, *values)
+        wait(lambda: len(out(log)) == 40, "all of them")
+    assert sorted(out(log)) == sorted(values)
