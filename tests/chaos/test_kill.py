@@ -24,7 +24,7 @@ READABLE_WITHIN = 15.0
 
 def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path, chance: random.Random) -> None:
     """The short form."""
-    print(Storm(tmp_path, chance, mails=1500, kills=12).blow())
+    print(Storm(tmp_path, chance, mails=700, kills=6).blow())
 
 
 @pytest.mark.soak

@@ -21,7 +21,7 @@ SESSION = 6.0
 
 
 def test_asked_to_stop_at_random_moments_they_end_with_0_and_call_nobody_twice(tmp_path: Path, chance: random.Random) -> None:
-    print(_ask_to_stop(tmp_path, chance, mails=800, stops=6))
+    print(_ask_to_stop(tmp_path, chance, mails=300, stops=3))
 
 
 @pytest.mark.soak
@@ -78,7 +78,7 @@ def _nobody_was_called_twice(folder: Path, letters: list[Letter], again: int) ->
 
 @pytest.mark.timeout(600)
 def test_frozen_past_its_session_a_worker_is_fenced_and_all_goes_on(tmp_path: Path, chance: random.Random) -> None:
-    print(_freeze(tmp_path, chance, mails=600, times=2))
+    print(_freeze(tmp_path, chance, mails=300, times=1))
 
 
 @pytest.mark.soak
