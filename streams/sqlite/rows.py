@@ -58,8 +58,9 @@ class Row(NamedTuple):
     digest: bytes | None
 
 
-cached_partition = lru_cache(maxsize=65536)(murmur2_partition)
-"""The keys are mail addresses, which come again and again; the hash in Python costs more than the row."""
+cached_partition = lru_cache(maxsize=16384)(murmur2_partition)
+"""Most keys are mail addresses, which come again and again; the hash in Python costs more than the row. Outcomes have mail ids, which do
+not, so that the cache is soon as large as it may be: some 4 MiB."""
 
 
 def row_of(draft: Draft, topic: Topic, spread: int, largest: int) -> Row:
