@@ -1,7 +1,7 @@
 """A memory of what came within a window of time, by partition: for each entry, the offset of the record that brought it first.
 
-A busy site has millions of entries in its window, so an entry is a row of octets and no object: 40 octets where a dict and a queue
-took 390. Rows lie in buckets by the first bits of the entry, in the order of their time, and are found by the search of bytes.
+A busy site has millions of entries in its window, so an entry is a row of octets and no object: 40 to 70 octets where a dict and a
+queue took 390. Rows lie in buckets by the first bits of the entry, in the order of their time, and are found by the search of bytes.
 """
 
 from collections.abc import Iterable
