@@ -3,13 +3,12 @@
 Both run on one core (the process is pinned), in turns, several times; the best of each counts, because noise only ever adds.
 """
 
-import gc
 import logging
 import os
-import sys
 import time
 
 from benchmarks.figures import fill, machine, say, site
+from postroom import collecting
 from postroom.roles import Roles
 from postroom.running import Supervisor
 from postroom.site import Site
@@ -25,8 +24,7 @@ def main(mails: int = MAILS) -> None:
     logging.disable(logging.ERROR)
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(cores)})
-    sys.setswitchinterval(0.0005)
-    gc.set_threshold(100_000, 50, 50)
+    collecting.settle()
     whole, bound = 0.0, 0.0
     for _ in range(ROUNDS):
         with site() as here:

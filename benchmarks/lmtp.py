@@ -91,7 +91,7 @@ def serve_postroom(folder: str) -> None:
     from streams.sqlite import SqliteLog
     from topology.records import Topics
 
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(SqliteLog.turns)
     topics = Topics("mail")
     log = SqliteLog(Path(folder) / "postroom.db")
     log.create([TopicSpec(topics.raw, 8)])

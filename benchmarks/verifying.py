@@ -10,12 +10,10 @@ not spoil them; for GnuPG, whose work is in other processes, they are wall time.
 
 import argparse
 import atexit
-import gc
 import logging
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from benchmarks.figures import machine, say
+from postroom import collecting
 from postroom.site import Site
 from streams.record import Record
 from tests.dkim.signer import key, record, sign
@@ -210,8 +209,7 @@ def of_stage(block: bytes, batches: int) -> None:
     """The chain's three steps on a mixed batch, with authentication and with its word given: 60 % of the mails are unsigned, 30 % signed by
     DKIM (rsa-2048, keys warm, ten domains), 10 % clear-signed (Ed25519)."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[-1]})
-    sys.setswitchinterval(0.0005)
-    gc.set_threshold(100_000, 50, 50)
+    collecting.settle()
     with tempfile.TemporaryDirectory(prefix="bench") as folder, closing(_site(Path(folder))) as site:
         records = list(_records(site, batches, block))
         known: dict[str, Facts] = {}

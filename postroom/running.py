@@ -101,7 +101,10 @@ class Supervisor:
             now = time.monotonic()
             # Time at work does not count as waiting. That a retry is tried in vain does not end the wait either, or one that comes
             # every second would keep us for ever.
-            waited = 0.0 if total != before else waited if busy else waited + now - looked
+            if total != before:
+                waited = 0.0
+            elif not busy:
+                waited += now - looked
             if total != before or busy:
                 progress(total)
             looked, before = now, total

@@ -9,7 +9,6 @@ from struct import Struct
 
 _ROW = Struct("<16sqq")
 """Entry, offset, time."""
-_OFFSET_AND_TIME = Struct("<qq")
 
 
 class Recent:
@@ -68,7 +67,7 @@ class _Rows:
             at = bucket.find(entry, at + 1)
         if at < 0:
             return None
-        offset, time_ms = _OFFSET_AND_TIME.unpack_from(bucket, at + len(entry))
+        _, offset, time_ms = _ROW.unpack_from(bucket, at)
         return int(offset) if time_ms >= self._oldest else None
 
     def _drop_old(self, bucket: bytearray) -> None:

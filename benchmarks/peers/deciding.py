@@ -1,10 +1,10 @@
 """The chain's decide functions, for who runs them without our runner."""
 
-import gc
 import logging
 import sys
 from pathlib import Path
 
+from postroom import collecting
 from postroom.roles import Roles
 from postroom.site import Site
 from streams.runner import Runner
@@ -19,6 +19,5 @@ def told() -> tuple[Site, Chain, str]:
     assert isinstance(first, Runner)
     assert isinstance(first.stage, Chain)
     first.stage.assigned(frozenset(range(here.settings.log.topics.partitions)))
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    collecting.settle()
     return here, first.stage, sys.argv[2] if len(sys.argv) > 2 else ""

@@ -8,7 +8,7 @@ import typer
 from postroom.export.export import Export, Exported
 from postroom.export.targets import target
 from postroom.reading.options import selecting
-from postroom.reading.out import Out
+from postroom.reading.out import Out, stop
 from postroom.reading.selectors import Selectors
 from postroom.replay.bar import bar
 from postroom.site import from_context, now_ms
@@ -50,11 +50,9 @@ def export(
         with place, bar("exporting", export.count) as tick:
             done = export.write(place, tick)
     except FileExistsError:
-        print(f"postroom: --to {to}: is there already; --force overwrites it", file=sys.stderr)
-        sys.exit(2)
+        stop(f"--to {to}: is there already; --force overwrites it", 2)
     except OSError as error:
-        print(f"postroom: --to {to}: cannot be written: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+        stop(f"--to {to}: cannot be written: {error.strerror or error}", 1)
     for name, why in _WHY.items():
         if mails := list(getattr(done, name)):
             some = ", ".join(mails[:_NAMED]) + (", …" if len(mails) > _NAMED else "")

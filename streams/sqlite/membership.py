@@ -141,8 +141,8 @@ def free(partitions: set[int], topics: Sequence[Topic], holders: Mapping[int, Ho
     return {p for p in partitions if all((owner := holders[topic.slot(p)].owner) is None or owner not in live for topic in topics)}
 
 
-def claim(connection: sqlite3.Connection, member: Member, topics: Sequence[Topic], barred: set[int], now: float) -> dict[int, Owned]:
-    """Takes the slots of every partition that is meant for the member and free. barred: partitions that it may not take. Forgets dead
+def claim(connection: sqlite3.Connection, member: Member, topics: Sequence[Topic], ours: Collection[int], now: float) -> dict[int, Owned]:
+    """Takes the slots of every partition that is meant for the member and free. ours: partitions that it has already. Forgets dead
     workers on the way."""
 
     def query(text: str, values: Sequence[Any]) -> list[Any]:
@@ -154,7 +154,7 @@ def claim(connection: sqlite3.Connection, member: Member, topics: Sequence[Topic
     if member.id not in live:
         # Another took us for dead since we looked; the next look sees that.
         return {}
-    wanted = meant_for(member, live, topics[0].partitions) - barred
+    wanted = meant_for(member, live, topics[0].partitions).difference(ours)
     taken = {
         topic.slot(partition): Owned(*connection.execute(_CLAIM, (member.id, member.group, topic.slot(partition))).fetchone())
         for partition in free(wanted, topics, owners(query, member.group, topics), live)

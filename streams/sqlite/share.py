@@ -57,7 +57,6 @@ class Share:
         self._topics = topics
         self._gained = gained
         self._given_up = lost
-        self._barred: set[int] = set()  # partitions that others took; not claimed again until rewind
         self._gone: set[int] = set()  # partitions that rewind found taken; the caller is still to hear of it
         self._version = -1
         self.look_at = 0.0
@@ -88,7 +87,8 @@ class Share:
         self._lose({partition_of(slot) for slot, owned in self.owned.items() if holders[slot] != (self._member.id, owned.epoch)})
         meant = membership.meant_for(self._member, live, self._topics[0].partitions)
         self._release(self.partitions - meant)
-        if membership.free(meant - self.partitions - self._barred, self._topics, holders, live):
+        # While commits fail, nothing is claimed: what the caller still holds of a partition that was lost must not pass for ours again.
+        if not self.failure and membership.free(meant - self.partitions, self._topics, holders, live):
             self._claim()
 
     def rewind(self) -> None:
@@ -98,7 +98,6 @@ class Share:
         taken = {partition_of(slot) for slot, owned in self.owned.items() if slot not in held or held[slot].epoch != owned.epoch}
         self._drop(taken)
         self._gone |= taken
-        self._barred.clear()
         self.owned = {slot: held[slot] for slot in self.owned}
         self.next = {slot: owned.offset for slot, owned in self.owned.items()}
         self.failure = Failure()
@@ -120,7 +119,6 @@ class Share:
         if not partitions:
             return
         self.failure.note(Fenced(f"other members of the group took partitions {sorted(partitions)}"))
-        self._barred |= partitions
         self._drop(partitions)
         self._given_up(frozenset(partitions))
 
@@ -133,8 +131,8 @@ class Share:
         self._change(lambda connection: membership.release(connection, self._member, slots))
 
     def _claim(self) -> None:
-        barred = self._barred | self.partitions
-        claimed = self._change(lambda connection: membership.claim(connection, self._member, self._topics, barred, monotonic()))
+        ours = self.partitions
+        claimed = self._change(lambda connection: membership.claim(connection, self._member, self._topics, ours, monotonic()))
         if claimed:
             self.owned.update(claimed)
             self.next.update({slot: owned.offset for slot, owned in claimed.items()})
