@@ -6,18 +6,27 @@ the next call can begin. So the number of calls must not grow with the number of
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from streams.sqlite.rows import OFFSET_BITS, Row, topic_of
+from streams.sqlite.batches import Pile
+from streams.sqlite.slots import OFFSET_BITS, topic_of
 
 
-class Placed(NamedTuple):
-    """Where a row went: its id. repeat: it was there already."""
+class Stored(NamedTuple):
+    """Where the records of a job went. runs: the id of the first of some that follow each other, and the numbers by which the caller
+    knows them. repeats: the ids of those that were there already, by their numbers."""
 
-    id: int
-    repeat: bool
+    runs: list[tuple[int, list[int]]]
+    repeats: dict[int, int]
+
+    def places(self) -> dict[int, int]:
+        """The id of each record, by its number."""
+        found = dict(self.repeats)
+        for first, numbers in self.runs:
+            found.update(zip(numbers, range(first, first + len(numbers)), strict=True))
+        return found
 
 
 class Heads:
@@ -50,46 +59,70 @@ class Heads:
         return self._known
 
 
-def store(connection: sqlite3.Connection, heads: Heads, rows: Sequence[Row], now: int) -> list[Placed]:
-    """Stores the rows, in order. now: milliseconds since 1970. A time never goes back within a partition. Raises sqlite3.Error,
-    after which the transaction must be rolled back."""
-    known = _find_repeats(connection, rows)
-    slots = {row.slot for row in rows}
+def store(connection: sqlite3.Connection, heads: Heads, jobs: Sequence[Sequence[Pile]], clock: Callable[[], int]) -> list[Stored]:
+    """Stores the piles of some jobs, in order. clock: milliseconds since 1970. A time never goes back within a partition.
+    Raises sqlite3.Error, after which the transaction must be rolled back."""
+    piles = [pile for job in jobs for pile in job]
+    if not piles:
+        return [Stored([], {}) for _ in jobs]
+    now = clock()
+    known = find_repeats(connection, piles)
+    slots = {pile.slot for pile in piles}
     tails = heads.load(connection, slots)
-    placed: list[Placed] = []
-    contents: dict[bytes, bytes] = {}
-    records: list[Any] = []
-    for slot, carried, once, key, headers, value, digest in rows:
-        if once is not None:
-            name = (topic_of(slot), once)
-            first = known.get(name)
-            if first is not None:
-                placed.append(Placed(first, True))
+    behind: dict[int, Pile] = {}
+    batches: list[tuple[int, int, Pile]] = []
+    answers: list[Stored] = []
+    for job in jobs:
+        answers.append(answer := Stored([], {}))
+        for pile in job:
+            tail = tails[pile.slot]
+            first = pile.slot << OFFSET_BITS | tail[0]
+            fresh = _fresh(pile, first, known, answer.repeats)
+            if not fresh:
                 continue
-        tail = tails[slot]
-        place = slot << OFFSET_BITS | tail[0]
-        tail[0] += 1
-        tail[1] = max(tail[1], now)
-        if once is not None:
-            known[name] = place
-        if digest is None:
-            records += (place, tail[1], carried, None, once, key, headers, value)
-        else:
-            contents[digest] = value
-            records += (place, tail[1], carried, digest, once, key, headers, None)
-        placed.append(Placed(place, False))
-    _insert(connection, _CONTENTS, 2, [part for pair in contents.items() for part in pair])
-    _insert(connection, _RECORDS, 8, records)
+            tail[0] += len(fresh)
+            tail[1] = max(tail[1], now)
+            answer.runs.append((first, list(fresh.numbers)))
+            before = behind.get(pile.slot)
+            if before is None or before.full:
+                behind[pile.slot] = fresh
+                batches.append((first, tail[1], fresh))
+            else:
+                before.extend(fresh)
+    insert(connection, batches)
     _insert(connection, _HEADS, 3, [part for slot in slots for part in (slot, *tails[slot])])
-    return placed
+    return answers
 
 
-def _find_repeats(connection: sqlite3.Connection, rows: Sequence[Row]) -> dict[tuple[int, bytes], int]:
-    """The ids of the records that bear a unique id of one of these rows already, by topic and unique id."""
+def insert(connection: sqlite3.Connection, batches: Sequence[tuple[int, int, Pile]]) -> None:
+    """Writes piles with the id of the first record and the time of each; nothing of the heads. Unique ids must be new."""
+    contents = {digest: value for _, _, pile in batches for digest, value in pile.contents.items()}
+    marks = [part for first, _, pile in batches for rank, digest, once in pile.marks for part in (first + rank, digest, once)]
+    _insert(connection, _CONTENTS, 2, [part for pair in contents.items() for part in pair])
+    _insert(connection, _MARKS, 3, marks)
+    _insert(connection, _BATCHES, 4, [part for first, time, pile in batches for part in pile.batch(first, time)])
+
+
+def _fresh(pile: Pile, first: int, known: dict[tuple[int, bytes], int], repeats: dict[int, int]) -> Pile:
+    """The pile without the records that are known by their unique ids already, which go to repeats. first: the id of its first one."""
+    out: dict[int, int] = {}
+    for rank, _, once in pile.marks:
+        if once is not None:
+            name = (topic_of(pile.slot), once)
+            if name in known:
+                out[rank] = known[name]
+            else:
+                known[name] = first + rank - len(out)
+    repeats.update({pile.numbers[rank]: place for rank, place in out.items()})
+    return pile.without(out) if out else pile
+
+
+def find_repeats(connection: sqlite3.Connection, piles: Sequence[Pile]) -> dict[tuple[int, bytes], int]:
+    """The ids of the records that bear a unique id of one of these already, by topic and unique id."""
     wanted: dict[int, list[bytes]] = {}
-    for row in rows:
-        if row.once is not None:
-            wanted.setdefault(topic_of(row.slot), []).append(row.once)
+    for pile in piles:
+        if pile.marks:
+            wanted.setdefault(topic_of(pile.slot), []).extend(once for _, _, once in pile.marks if once is not None)
     found: dict[tuple[int, bytes], int] = {}
     for topic, names in wanted.items():
         for chunk, size in _chunks(names, 1):
@@ -101,13 +134,13 @@ def _find_repeats(connection: sqlite3.Connection, rows: Sequence[Row]) -> dict[t
 
 @cache
 def _repeats(size: int) -> str:
-    return f"""SELECT json_group_object(hex(once), id) FROM records INDEXED BY once
+    return f"""SELECT json_group_object(hex(once), id) FROM marks INDEXED BY once
         WHERE id >> 50 = ? AND once IS NOT NULL AND once IN ({",".join("?" * size)})"""
 
 
 _CONTENTS = "INSERT OR IGNORE INTO contents (digest, value) SELECT column1, column2"
-_RECORDS = """INSERT INTO records (id, time, carried, content, once, key, headers, value)
-    SELECT column1, column2, column3, (SELECT id FROM contents WHERE digest = column4), column5, column6, column7, column8"""
+_MARKS = "INSERT INTO marks (id, content, once) SELECT column1, (SELECT id FROM contents WHERE digest = column2), column3"
+_BATCHES = "INSERT INTO batches (first, time, live, body) SELECT column1, column2, column3, column4"
 _HEADS = "INSERT INTO heads (slot, first, next, time) SELECT column1, 0, column2, column3"
 _HEADS_END = "ON CONFLICT (slot) DO UPDATE SET next = excluded.next, time = excluded.time"
 

@@ -8,11 +8,12 @@ from concurrent.futures import Future
 from streams.errors import Fenced, LogError, PositionExpired
 from streams.log import Batch, Consumer, Rebalanced, Standing
 from streams.record import Draft, Record, TopicPartition
+from streams.sqlite.batches import Pile
 from streams.sqlite.membership import Member, Move
 from streams.sqlite.reading import PAGE_BYTES, Head, Reading
-from streams.sqlite.rows import Row, Topic, partition_of, ranges, record_of, topic_of
 from streams.sqlite.share import Share
 from streams.sqlite.shared import Shared
+from streams.sqlite.slots import Topic, partition_of, ranges, topic_of
 from streams.sqlite.worker import monotonic
 from streams.sqlite.writer import Step, Written
 
@@ -28,7 +29,7 @@ class SqliteConsumer(Consumer):
     ) -> None:
         self._shared = shared
         self._group = group
-        self._reading = Reading(shared.path)
+        self._reading = Reading(shared.path, shared.recent)
         self._topics = {topic.id: topic for topic in topics}
         self._on_revoked = on_revoked
         self._share = Share(shared, self._reading, member, topics, gained=on_assigned, lost=self._give_up)
@@ -99,9 +100,8 @@ class SqliteConsumer(Consumer):
                 break
             offset = self._kept(slot, heads[slot])
             low, high = ranges(slot, offset, heads[slot].next)
-            page = self._reading.page(low, high, share, live=True)
-            name = self._topics[topic_of(slot)].name
-            records.extend([record_of(name, row) for row in page.rows])
+            page = self._reading.page(self._topics[topic_of(slot)].name, low, high, share, live=True)
+            records += page.records
             places[slot] = positions[self._at(slot)] = offset + page.end - low
             size += page.size
         return Batch(records, positions)
@@ -135,12 +135,12 @@ class SqliteConsumer(Consumer):
         if not beside.keys() <= positions.keys():
             raise ValueError("notes are written beside positions; note() is for those where the position stays")
         try:
-            rows = self._shared.rows_of(outputs)
+            piles = self._shared.pack(outputs)
             moves = [self._move(at, offset, beside.get(at, "")) for at, offset in positions.items()]
         except LogError as error:
             # It fails in its turn, so that the commits before it do not.
             return self._queue(_refusing(error))
-        return self._queue(self._share.moving(moves), rows)
+        return self._queue(self._share.moving(moves), piles)
 
     def note(self, notes: Mapping[TopicPartition, str]) -> None:
         """See `Consumer.note`."""
@@ -162,8 +162,8 @@ class SqliteConsumer(Consumer):
             self._shared.unlisten(self._bell)
             self._reading.close()
 
-    def _queue(self, step: Step, rows: Sequence[Row] = ()) -> "Future[None]":
-        """Has the writer take the step and store the rows, unless a commit before has failed."""
+    def _queue(self, step: Step, piles: Sequence[Pile] = ()) -> "Future[None]":
+        """Has the writer take the step and store the piles, unless a commit before has failed."""
         failure = self._share.failure
         answer: Future[None] = Future()
         answer.set_running_or_notify_cancel()  # it cannot be taken back
@@ -181,7 +181,7 @@ class SqliteConsumer(Consumer):
                 failure.note(error)
             answer.set_exception(error)
 
-        self._shared.writer.submit(run, rows).add_done_callback(done)
+        self._shared.writer.submit(run, piles).add_done_callback(done)
         return answer
 
     def _move(self, at: TopicPartition, offset: int | None, note: str) -> Move:

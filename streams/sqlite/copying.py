@@ -8,6 +8,8 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from fcntl import LOCK_EX, LOCK_NB, flock
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from streams.copying import Occupied, Target
@@ -16,9 +18,11 @@ from streams.errors import Transient
 from streams.log import Log, TopicSpec
 from streams.record import Draft, TopicPartition
 from streams.sqlite import schema
+from streams.sqlite.append import find_repeats, insert
+from streams.sqlite.batches import Pile, pack
 from streams.sqlite.border import border
 from streams.sqlite.engine import SqliteLog
-from streams.sqlite.rows import OFFSET_BITS, Row, Topic, row_of, topic_of
+from streams.sqlite.slots import OFFSET_BITS, Topic, topic_of
 from streams.sqlite.worker import is_alive, monotonic
 
 SUFFIX = ".copying"
@@ -133,20 +137,25 @@ class SqliteTarget(Target):
     def write(self, drafts: Sequence[tuple[Draft, int]]) -> list[int]:
         """See `Target`."""
         assert self._connection
-        rows = [row_of(draft, self._topics[draft.topic], 0, _LARGEST) for draft, _ in drafts]
-        offsets: list[int] = []
-        records = []
-        for row, (_, time) in zip(rows, drafts, strict=True):
-            head = self._heads[row.slot]
-            offsets.append(head[0])
-            head[1] = max(head[1], time)  # a time never goes back within a partition
-            records.append(_values(row, head[0], head[1]))
-            head[0] += 1
-        contents = {row.digest: row.value for row in rows if row.digest is not None}
+        offsets = [0] * len(drafts)
+        batches: list[tuple[int, int, Pile]] = []
+        before = 0
+        for time, run in groupby(drafts, key=itemgetter(1)):
+            alike = [draft for draft, _ in run]
+            for pile in pack(alike, self._topics.__getitem__, 0, _LARGEST):
+                head = self._heads[pile.slot]
+                head[1] = max(head[1], time)  # a time never goes back within a partition
+                batches.append((pile.slot << OFFSET_BITS | head[0], head[1], pile))
+                for number in pile.numbers:
+                    offsets[before + number] = head[0]
+                    head[0] += 1
+            before += len(alike)
         with border(self._file.path):
             self._connection.execute("BEGIN")
-            self._connection.executemany("INSERT OR IGNORE INTO contents (digest, value) VALUES (?, ?)", contents.items())
-            self._connection.executemany(_INSERT, records)
+            known = set(find_repeats(self._connection, [pile for _, _, pile in batches]))
+            for _, _, pile in batches:
+                _once(pile, known)
+            insert(self._connection, batches)
             self._connection.execute("COMMIT")
         return offsets
 
@@ -208,16 +217,15 @@ class SqliteTarget(Target):
             self._connection = None
 
 
-def _values(row: Row, offset: int, time: int) -> tuple[object, ...]:
-    inline = row.value if row.digest is None else None
-    place = row.slot << OFFSET_BITS | offset
-    return place, time, row.carried, row.digest, topic_of(row.slot), row.once, row.once, row.key, row.headers, inline
+def _once(pile: Pile, known: set[tuple[int, bytes]]) -> None:
+    """Leaves a unique id to the first of the records that bear it: all are copied, also where the other log had a repeat."""
+    for place, mark in enumerate(pile.marks):
+        name = (topic_of(pile.slot), mark.once or b"")
+        if mark.once is not None and name in known:
+            pile.marks[place] = mark._replace(once=None)
+        known.add(name)
 
 
 _WORKERS = (
     "SELECT g.name, m.worker, coalesce(w.expires, 0) FROM members m JOIN groups g ON g.id = m.grp LEFT JOIN workers w ON w.id = m.worker"
 )
-_INSERT = """INSERT INTO records (id, time, carried, content, once, key, headers, value)
-    VALUES (?, ?, ?, (SELECT id FROM contents WHERE digest = ?),
-            CASE WHEN NOT EXISTS (SELECT 1 FROM records INDEXED BY once WHERE id >> 50 = ? AND once IS NOT NULL AND once = ?) THEN ? END,
-            ?, ?, ?)"""

@@ -12,9 +12,9 @@ from streams.record import Appended, Draft, Position, Record, TopicPartition
 from streams.sqlite import membership, removal, schema
 from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.membership import Member
-from streams.sqlite.reading import PAGE_ROWS, Span
-from streams.sqlite.rows import MAX_OFFSET, MAX_PARTITIONS, MAX_TOPICS, OFFSET_BITS, Topic, partition_of, record_of
+from streams.sqlite.reading import PAGE_RECORDS, Span
 from streams.sqlite.shared import Shared
+from streams.sqlite.slots import MAX_OFFSET, MAX_PARTITIONS, MAX_TOPICS, OFFSET_BITS, Topic, partition_of
 
 
 class SqliteLog(Log):
@@ -72,22 +72,18 @@ class SqliteLog(Log):
     def _read(self, topic: Topic, partition: int, span: Span, *, values: bool) -> Iterator[Record]:
         low, high = self._reading.between(topic.slot(partition), span)
         while low < high:
-            page = self._reading.page(low, high, PAGE_ROWS, values=values)
-            for row in page.rows:
-                yield record_of(topic.name, row)
+            page = self._reading.page(topic.name, low, high, PAGE_RECORDS, values=values)
+            yield from page.records
             low = page.end
 
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
         """See `Reader.fetch`."""
         topics = self._reading.topics()
-        ids = [self._row_id(position, topics) for position in positions]
-        rows = self._reading.these([number for number in ids if number is not None])
-        return [
-            None if number is None or number not in rows else record_of(position.topic, rows[number])
-            for position, number in zip(positions, ids, strict=True)
-        ]
+        ids = [self._id(position, topics) for position in positions]
+        found = self._reading.these({number: at.topic for number, at in zip(ids, positions, strict=True) if number is not None})
+        return [None if number is None else found.get(number) for number in ids]
 
-    def _row_id(self, position: Position, topics: dict[str, Topic]) -> int | None:
+    def _id(self, position: Position, topics: dict[str, Topic]) -> int | None:
         topic = topics.get(position.topic)
         if (
             position.log != self.id
@@ -120,11 +116,12 @@ class SqliteLog(Log):
         """See `Log.append`."""
         if not drafts:
             return []
-        rows = self._shared.rows_of(drafts)
-        written = self._shared.writer.call(rows=rows)
+        stored = self._shared.writer.call(piles=self._shared.pack(drafts)).stored
+        places = stored.places()
         return [
-            Appended(Position(self.id, draft.topic, partition_of(place >> OFFSET_BITS), place & MAX_OFFSET), repeat)
-            for draft, (place, repeat) in zip(drafts, written.placed, strict=True)
+            Appended(Position(self.id, draft.topic, partition_of(place >> OFFSET_BITS), place & MAX_OFFSET), number in stored.repeats)
+            for number, draft in enumerate(drafts)
+            for place in (places[number],)
         ]
 
     def consumer(
@@ -154,8 +151,8 @@ class SqliteLog(Log):
     def revise(self, revisions: Mapping[Position, Revision | None], outputs: Sequence[Draft] = ()) -> None:
         """See `Log.revise`. The pages are overwritten (PRAGMA secure_delete)."""
         topics = self._reading.topics()
-        changes = {number: change for position, change in revisions.items() if (number := self._row_id(position, topics)) is not None}
-        self._shared.writer.call(lambda connection: removal.revise(connection, changes), self._shared.rows_of(outputs))
+        changes = {number: change for position, change in revisions.items() if (number := self._id(position, topics)) is not None}
+        self._shared.writer.call(lambda connection: removal.revise(connection, changes), self._shared.pack(outputs))
 
     def scrub(self) -> bool:
         """See `Log.scrub`: moves the write-ahead log into the main file, and empties it."""

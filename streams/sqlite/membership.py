@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streams.errors import Fenced
-from streams.sqlite.rows import Topic, partition_of
+from streams.sqlite.slots import Topic, partition_of
 from streams.sqlite.worker import is_alive
 
 

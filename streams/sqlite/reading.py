@@ -2,27 +2,37 @@
 
 import json
 import math
+import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from streams.errors import TopicMissing
+from streams.record import Record
 from streams.sqlite import schema
+from streams.sqlite.batches import CARRIED, SHARED, Entry, digest_in, entries, record_in
 from streams.sqlite.border import border
-from streams.sqlite.rows import MAX_OFFSET, SELECTED, WITHOUT_VALUE, Stored, Topic, ranges
+from streams.sqlite.recent import Recent
+from streams.sqlite.slots import MAX_OFFSET, Topic, ranges
 
-PAGE_ROWS = 256
+PAGE_RECORDS = 256
 PAGE_BYTES = 8 << 20
 """A page ends with the record that reaches this many bytes, so that memory stays flat where values are large."""
 
 
 class Page(NamedTuple):
-    """Rows of a range of ids. end: the id up to which the range was looked through. size: bytes of their values."""
+    """Records of a range of ids. end: the id up to which the range was looked through. size: bytes of their values."""
 
-    rows: list[Stored]
+    records: list[Record]
     end: int
     size: int
+
+
+_Found = tuple[int, bytes, Entry]
+"""A record in a batch: the batch's time and body, and where it lies there."""
 
 
 class Head(NamedTuple):
@@ -41,18 +51,26 @@ class Span(NamedTuple):
     until: int | None = None
 
 
-_FROM = f"SELECT {SELECTED} FROM records r {{}} LEFT JOIN contents c ON c.id = r.content"
-_ALL = f"{_FROM.format('')} WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?"
-_LIVE = f"{_FROM.format('INDEXED BY live')} WHERE r.carried = 0 AND r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?"
-_BARE = f"SELECT {WITHOUT_VALUE} FROM records r WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?"
-_THESE = f"{_FROM.format('')} WHERE r.id IN (SELECT value FROM json_each(?))"
+_NOTHING: dict[bytes, bytes] = {}
+
+_BATCHES = """SELECT first, time, body FROM batches
+    WHERE first >= coalesce((SELECT max(first) FROM batches WHERE first <= ?1), ?1) AND first < ?2 ORDER BY first"""
+_LIVE = """SELECT first, time, body FROM batches INDEXED BY live WHERE live = 1 AND first < ?2
+    AND first >= coalesce((SELECT max(first) FROM batches INDEXED BY live WHERE live = 1 AND first <= ?1), ?1) ORDER BY first"""
+"""A batch that begins before the first id may hold it."""
+_AROUND = """SELECT first, time, body FROM batches
+    WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
+_CONTENTS = """SELECT c.digest, c.value FROM marks m JOIN contents c ON c.id = m.content
+    WHERE m.id IN (SELECT value FROM json_each(?))"""
 
 
 class Reading:
-    """A connection that looks. Its methods may be called from any thread; they raise only `streams.errors`."""
+    """A connection that looks. Its methods may be called from any thread; they raise only `streams.errors`. recent: values that need
+    not be read again."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, recent: Recent) -> None:
         self._path = path
+        self._recent = recent
         self._lock = threading.Lock()
         with border(path):
             self._connection = schema.connect(path, write=False)
@@ -88,30 +106,77 @@ class Reading:
         ((found,),) = self.rows(_HEADS, (json.dumps(slots),))
         return {slot: Head(first, following) for slot, first, following in json.loads(found)}
 
-    def page(self, low: int, high: int, limit: int, *, live: bool = False, values: bool = True) -> Page:
-        """At most limit rows with low <= id < high, in order. live: without the carried ones, which cost nothing then. values: False
-        for rows without their values, whose pages are not read then."""
-        rows: list[Stored] = []
-        size = 0
-        with self._lock, border(self._path):
-            found = self._connection.execute(_LIVE if live else _ALL if values else _BARE, (low, high, limit))
-            for row in found:
-                rows.append(row)
-                size += len(row[5]) if row[5] else 0
-                if size >= PAGE_BYTES:
+    def page(self, topic: str, low: int, high: int, limit: int, *, live: bool = False, values: bool = True) -> Page:
+        """At most limit records of a topic's slot with low <= id < high, in order. live: without the carried ones, which cost nothing
+        where a batch has no others. values: False leaves values and digests out."""
+        records: list[Record] = []
+        shared: list[_Found] = []
+        passed_over = CARRIED if live else 0
+        size = count = 0
+        end = high
+        with self._snapshot() as connection:
+            batches = connection.execute(_LIVE if live else _BATCHES, (low, high))
+            for first, time, body in batches:
+                for entry in entries(first, body):
+                    number, flags, *_, value = entry
+                    if not low <= number < high or flags & passed_over:
+                        continue
+                    if flags & SHARED and values:
+                        shared.append((time, body, entry))
+                    else:  # at once, so that no body is kept that holds large values
+                        records.append(record_in(topic, time, body, entry, _NOTHING if values else None))
+                    count += 1
+                    size += value
+                    if count == limit or size >= PAGE_BYTES:
+                        end = number + 1
+                        break
+                if end < high or count == limit:
                     break
-            found.close()
-        whole = len(rows) < limit and size < PAGE_BYTES
-        return Page(rows, high if whole else rows[-1][0] + 1, size)
+            batches.close()
+            contents = self._contents(connection, shared, keep=live)
+        if shared:
+            records += [record_in(topic, *one, contents) for one in shared]
+            records.sort(key=attrgetter("offset"))
+        return Page(records, end, size)
 
-    def these(self, ids: Sequence[int]) -> dict[int, Stored]:
-        """The rows of these ids that are there, by id."""
-        return {row[0]: row for row in self.rows(_THESE, (json.dumps(ids),))}
+    def these(self, wanted: Mapping[int, str]) -> dict[int, Record]:
+        """The records of these ids that are there, by id. wanted: the topic of each id."""
+        with self._snapshot() as connection:
+            found = [
+                (time, body, entry)
+                for first, time, body in connection.execute(_AROUND, (json.dumps(list(wanted)),))
+                for entry in entries(first, body)
+                if entry[0] in wanted
+            ]
+            contents = self._contents(connection, found)
+        return {one[2][0]: record_in(wanted[one[2][0]], *one, contents) for one in found}
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Statements that see the same: what a batch refers to must not go before it is read."""
+        with self._lock, border(self._path):
+            self._connection.execute("BEGIN")
+            try:
+                yield self._connection
+            finally:
+                self._connection.execute("COMMIT")
+
+    def _contents(self, connection: sqlite3.Connection, found: Sequence[_Found], *, keep: bool = False) -> dict[bytes, bytes]:
+        """The values of those that are SHARED, by digest. keep: others will ask for them soon."""
+        digests = {entry[0]: digest_in(body, entry) for _, body, entry in found if entry[1] & SHARED}
+        contents = self._recent.found(digests.values())
+        missing = [number for number, digest in digests.items() if digest not in contents]
+        if missing:
+            read = dict(connection.execute(_CONTENTS, (json.dumps(missing),)).fetchall())
+            if keep:
+                self._recent.keep(read)
+            contents |= read
+        return contents
 
     def oldest(self, slot: int) -> float:
         """The append time in ms of the first record of a slot; infinite where it has none."""
-        found = self.rows(_TIME, ranges(slot, 0, MAX_OFFSET))
-        return float(found[0][1]) if found else math.inf
+        found = self._batch(*ranges(slot, 0, MAX_OFFSET))
+        return found[1] if found else math.inf
 
     def between(self, slot: int, span: Span) -> tuple[int, int]:
         """The row ids that a span covers in a slot, up to what is committed now."""
@@ -126,20 +191,25 @@ class Reading:
         return ranges(slot, first, last)
 
     def _offset_at(self, slot: int, head: Head, time: int) -> int:
-        """The offset of the first record that was appended at that time (ms) or later. Times do not go back within a partition, so
-        halving the range finds it, and no index is needed."""
-        low, high = head
+        """The offset of the first record that was appended at that time (ms) or later. Times do not go back within a partition, and
+        all records of a batch have one, so halving the range finds the batch, and no index is needed."""
+        low, high = start, end = ranges(slot, *head)
         while low < high:
             middle = (low + high) // 2
-            found = self.rows(_TIME, ranges(slot, middle, high))
-            if not found or found[0][1] >= time:
-                # All from the middle on is late enough, or erased.
+            found = self._batch(middle, end)
+            if found is None or found[1] >= time:
                 high = middle
             else:
-                low = (found[0][0] & MAX_OFFSET) + 1
-        return low
+                low = found[0] + 1
+        found = self._batch(low, end)
+        return head.first + (found[0] if found else end) - start
+
+    def _batch(self, low: int, high: int) -> tuple[int, int] | None:
+        """The id of the first record of the first batch that begins in that range, and its time."""
+        found = self.rows(_TIME, (low, high))
+        return found[0] if found else None
 
 
 _TOPICS = "SELECT id, name, partitions FROM topics ORDER BY name"
 _HEADS = "SELECT json_group_array(json_array(slot, first, next)) FROM heads WHERE slot IN (SELECT value FROM json_each(?))"
-_TIME = "SELECT id, time FROM records WHERE id >= ? AND id < ? ORDER BY id LIMIT 1"
+_TIME = "SELECT first, time FROM batches WHERE first >= ? AND first < ? ORDER BY first LIMIT 1"

@@ -2,32 +2,28 @@
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from fcntl import LOCK_EX, flock
 from os import close
 from pathlib import Path
+from typing import Any
 
 from streams.log import Revision
 from streams.sqlite import schema
+from streams.sqlite.batches import Batch, entries, revised
 from streams.sqlite.border import border
-from streams.sqlite.rows import encode_headers, ranges
+from streams.sqlite.slots import ranges
 
-STEP_ROWS = 500
+STEP_RECORDS = 500
 STEP_BYTES = 8 << 20
 """What goes in one step of `trim`: the transaction is then as short as a worker's commit."""
 
 
 def revise(connection: sqlite3.Connection, changes: Mapping[int, Revision | None]) -> None:
-    """Changes the rows of these ids, or drops them (None), within the writer's transaction. What they held is overwritten."""
-    ids = json.dumps(list(changes))
+    """Changes the records of these ids, or drops them (None), within the writer's transaction. What they held is overwritten."""
     with _overwriting(connection):
-        contents = connection.execute(_CONTENTS_OF, (ids,)).fetchall()
-        dropped = [number for number, change in changes.items() if change is None]
-        connection.execute("DELETE FROM records WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(dropped),))
-        kept = [(change.value, encode_headers(change.headers), number) for number, change in changes.items() if change is not None]
-        connection.executemany("UPDATE records SET value = ?, headers = ?, content = NULL WHERE id = ?", kept)
-        _drop_contents(connection, [content for (content,) in contents])
+        _revise(connection, _batches(connection, _AROUND, (json.dumps(list(changes)),)), changes)
 
 
 def trim(connection: sqlite3.Connection, slot: int, before: int) -> int:
@@ -36,18 +32,37 @@ def trim(connection: sqlite3.Connection, slot: int, before: int) -> int:
     first, end = connection.execute("SELECT first, next FROM heads WHERE slot = ?", (slot,)).fetchone()
     (passed,) = connection.execute("SELECT min(offset) FROM standings WHERE slot = ?", (slot,)).fetchone()
     low, high = ranges(slot, first, end if passed is None else min(passed, end))
-    behind, count, size = low, 0, 0
-    contents = []
-    for number, time, content, length in connection.execute(_FIRST, (low, high, STEP_ROWS)):
-        if time >= before or size >= STEP_BYTES:
+    size = 0
+    batches: list[Batch] = []
+    dropped: list[int] = []
+    for batch in _batches(connection, _FROM, (low, high)):
+        expired = [entry for entry in entries(batch.first, batch.body) if entry[0] < high]
+        if batch.time >= before or size >= STEP_BYTES or len(dropped) + len(expired) > STEP_RECORDS:
             break
-        behind, count, size = number + 1, count + 1, size + length
-        contents.append(content)
-    if count:
-        connection.execute("DELETE FROM records WHERE id >= ? AND id < ?", (low, behind))
-        connection.execute("UPDATE heads SET first = ? WHERE slot = ?", (first + behind - low, slot))
-        _drop_contents(connection, contents)
-    return count
+        batches.append(batch)
+        dropped += [number for number, *_ in expired]
+        size += sum(value for *_, value in expired)
+    if dropped:
+        _revise(connection, batches, dict.fromkeys(dropped))
+        connection.execute("UPDATE heads SET first = ? WHERE slot = ?", (first + dropped[-1] + 1 - low, slot))
+    return len(dropped)
+
+
+def _batches(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterator[Batch]:
+    return (Batch(*row) for row in connection.execute(query, values))
+
+
+def _revise(connection: sqlite3.Connection, batches: Iterable[Batch], changes: Mapping[int, Revision | None]) -> None:
+    ids = json.dumps(list(changes))
+    dropped = json.dumps([number for number, change in changes.items() if change is None])
+    contents = [content for (content,) in connection.execute(_CONTENTS_OF, (ids,))]
+    after = [(batch.first, revised(batch, changes)) for batch in batches]
+    connection.executemany("DELETE FROM batches WHERE first = ?", [(first,) for first, batch in after if batch is None])
+    kept = [(batch.first, batch.live, batch.body, first) for first, batch in after if batch is not None]
+    connection.executemany("UPDATE batches SET first = ?, live = ?, body = ? WHERE first = ?", kept)
+    connection.execute("DELETE FROM marks WHERE id IN (SELECT value FROM json_each(?))", (dropped,))
+    connection.execute("UPDATE marks SET content = NULL WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    connection.execute(_DROP_CONTENTS, (json.dumps(contents),))
 
 
 def scrub(path: Path) -> bool:
@@ -73,14 +88,9 @@ def _overwriting(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[before]}").fetchone()
 
 
-def _drop_contents(connection: sqlite3.Connection, contents: list[int | None]) -> None:
-    """Drops those of these contents that no record refers to any more."""
-    connection.execute(_DROP_CONTENTS, (json.dumps([content for content in contents if content is not None]),))
-
-
-_CONTENTS_OF = "SELECT DISTINCT content FROM records WHERE id IN (SELECT value FROM json_each(?)) AND content IS NOT NULL"
+_AROUND = """SELECT first, time, live, body FROM batches
+    WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
+_FROM = "SELECT first, time, live, body FROM batches WHERE first >= ? AND first < ? ORDER BY first"
+_CONTENTS_OF = "SELECT DISTINCT content FROM marks WHERE id IN (SELECT value FROM json_each(?)) AND content IS NOT NULL"
 _DROP_CONTENTS = """DELETE FROM contents WHERE id IN (SELECT value FROM json_each(?))
-    AND NOT EXISTS (SELECT 1 FROM records WHERE records.content = contents.id)"""
-# The length of a value is known without reading it.
-_FIRST = """SELECT r.id, r.time, r.content, length(coalesce(r.value, c.value)) FROM records r LEFT JOIN contents c ON c.id = r.content
-    WHERE r.id >= ? AND r.id < ? ORDER BY r.id LIMIT ?"""
+    AND NOT EXISTS (SELECT 1 FROM marks WHERE marks.content = contents.id)"""

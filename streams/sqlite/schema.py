@@ -23,12 +23,12 @@ from streams.sqlite.border import border
 APPLICATION_ID = 0x706F7374
 """PRAGMA application_id: "post" in ASCII, so that file(1) and we know the file for what it is."""
 
-VERSION = 1
+VERSION = 2
 """PRAGMA user_version: raised with every change of the tables, and never lowered."""
 
 PAGE_SIZE = 4096
 """Bytes. Measured with mails of 4 KB and half a million digests: 8192 takes the same time and writes 40 % more, as each mail touches a
-page of two indexes at random."""
+page of two indexes at random, and a value of 4 KB fills a page alone."""
 
 CHECKPOINT_PAGES = 8192
 """Pages of write-ahead log (32 MiB) after which a commit moves it into the main file: seldom enough that a page written many times is
@@ -47,21 +47,23 @@ CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 -- heads.first, and stops at the smallest standings.offset of the partition, so that nothing is dropped that a group has not passed.
 CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL, retention REAL);
 
--- One row a partition. slot: see rows.py. first: the oldest offset kept; next: the one that the next record gets; time: of the newest.
+-- One row a partition. slot: see slots.py. first: the oldest offset kept; next: the one that the next record gets; time: of the newest.
 CREATE TABLE heads (slot INTEGER PRIMARY KEY, first INTEGER NOT NULL, next INTEGER NOT NULL, time INTEGER NOT NULL);
 
 -- Values that came with a digest (SHA-256), once each. One that no record refers to any more may go.
 CREATE TABLE contents (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, value BLOB NOT NULL);
 
--- value is NULL where content names a row of contents. once: the record's unique id within its topic. headers: see rows.py.
-CREATE TABLE records (
-    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, carried INTEGER NOT NULL, content INTEGER, once BLOB, key BLOB, headers BLOB, value BLOB
-);
--- Groups pass over carried records by walking this index, which does not have them.
-CREATE INDEX live ON records (carried) WHERE carried = 0;
-CREATE UNIQUE INDEX once ON records (id >> 50, once) WHERE once IS NOT NULL;
+-- The records of a partition, some dozens a row: see batches.py.
+CREATE TABLE batches (first INTEGER PRIMARY KEY, time INTEGER NOT NULL, live INTEGER NOT NULL, body BLOB NOT NULL);
+-- Groups pass over carried records by walking this index, which does not have batches of nothing else.
+CREATE INDEX live ON batches (live) WHERE live = 1;
+
+-- What is known of some records besides, by their ids (see slots.py). content: what holds the value. once: the record's unique id within
+-- its topic.
+CREATE TABLE marks (id INTEGER PRIMARY KEY, content INTEGER, once BLOB);
+CREATE UNIQUE INDEX once ON marks (id >> 50, once) WHERE once IS NOT NULL;
 -- Tells who still refers to a content, and so when it may be erased.
-CREATE INDEX referrers ON records (content) WHERE content IS NOT NULL;
+CREATE INDEX referrers ON marks (content) WHERE content IS NOT NULL;
 
 -- version is raised by every change of the group's members or owners, so that a member learns of it from one number.
 CREATE TABLE groups (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL);
@@ -190,5 +192,9 @@ def _check(path: Path) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise NotOurLog(f"{path} is a SQLite database of another program; name another file in log.url")
+    if version < VERSION:
+        raise NotOurLog(
+            f"{path} was written before the first release (tables of version {version}, this one knows {VERSION}); start a new log"
+        )
     if version > VERSION:
         raise NotOurLog(f"{path} was written by a newer release (tables of version {version}, this one knows {VERSION}); use that release")

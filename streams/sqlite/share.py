@@ -9,8 +9,8 @@ from streams.log import Rebalanced
 from streams.sqlite import membership
 from streams.sqlite.membership import Member, Move, Owned
 from streams.sqlite.reading import Reading
-from streams.sqlite.rows import Topic, partition_of
 from streams.sqlite.shared import Shared
+from streams.sqlite.slots import Topic, partition_of
 from streams.sqlite.worker import monotonic
 
 LOOK = 0.5

@@ -9,8 +9,10 @@ from typing import Any
 
 from streams.record import Draft
 from streams.sqlite import membership
+from streams.sqlite.batches import Pile, pack
 from streams.sqlite.reading import Reading
-from streams.sqlite.rows import Row, row_of
+from streams.sqlite.recent import Recent
+from streams.sqlite.slots import topic_of
 from streams.sqlite.worker import Heartbeat, monotonic, new_worker_id
 from streams.sqlite.writer import Writer
 
@@ -28,19 +30,18 @@ class Shared:
         self._gate = threading.Lock()
         self._heartbeat: Heartbeat | None = None
         self._clock = clock
+        self.recent = Recent()
         self.writer = Writer(path, self.now, self._written)
-        self.reading = Reading(path)
+        self.reading = Reading(path, self.recent)
 
     def now(self) -> int:
         """The log's clock: ms since 1970."""
         return int(self._clock() * 1000)
 
-    def rows_of(self, drafts: Sequence[Draft]) -> list[Row]:
+    def pack(self, drafts: Sequence[Draft]) -> list[Pile]:
         """The drafts ready to be stored. Those that leave their partition to us go to one together, the next ones to another.
         Raises TopicMissing, TooLarge, Fatal."""
-        spread = next(self._spread)
-        topic = self.reading.topic
-        return [row_of(draft, topic(draft.topic), spread, self._largest) for draft in drafts]
+        return pack(drafts, self.reading.topic, next(self._spread), self._largest)
 
     def listen(self, bell: threading.Event, topics: Iterable[int]) -> None:
         """Has the bell set whenever this process has written to one of the topics."""
@@ -58,7 +59,10 @@ class Shared:
             for bell in self._bells:
                 bell.set()
 
-    def _written(self, topics: set[int]) -> None:
+    def _written(self, piles: Sequence[Pile]) -> None:
+        topics = {topic_of(pile.slot) for pile in piles}
+        for pile in piles:
+            self.recent.keep(pile.contents)
         with self._gate:
             for bell, wanted in self._bells.items():
                 if not wanted.isdisjoint(topics):

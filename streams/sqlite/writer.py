@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 
 from streams.errors import Fatal, LogError, Transient
 from streams.sqlite import schema
-from streams.sqlite.append import Heads, Placed, store
+from streams.sqlite.append import Heads, Stored, store
+from streams.sqlite.batches import Pile
 from streams.sqlite.border import border, translate
-from streams.sqlite.rows import Row, topic_of
 
 Step = Callable[[sqlite3.Connection], Any]
 """What a job does inside the transaction before its records are stored. If it raises a LogError, that job alone fails."""
 
-MOST_ROWS = 8192
+MOST_RECORDS = 8192
 """Records that may share a transaction; what waits beyond gets the next one."""
 
 MOST_BYTES = 64 << 20
@@ -39,21 +39,22 @@ TRIM_PATIENCE_MS = 500
 
 
 class Written(NamedTuple):
-    """What became of a job: what its step returned, and where its rows went."""
+    """What became of a job: what its step returned, and where its records went."""
 
     result: Any
-    placed: list[Placed]
+    stored: Stored
 
 
 class Job:
     """Something to be written, as a whole or not at all."""
 
-    __slots__ = ("future", "result", "rows", "size", "step")
+    __slots__ = ("count", "future", "piles", "result", "size", "step")
 
-    def __init__(self, step: Step | None, rows: Sequence[Row]) -> None:
+    def __init__(self, step: Step | None, piles: Sequence[Pile]) -> None:
         self.step = step
-        self.rows = rows
-        self.size = sum(len(row.value) for row in rows)
+        self.piles = piles
+        self.count = sum(len(pile) for pile in piles)
+        self.size = sum(pile.size + sum(map(len, pile.contents.values())) for pile in piles)
         self.result: Any = None
         self.future: Future[Written] = Future()
 
@@ -61,11 +62,11 @@ class Job:
 class Writer:
     """Takes jobs from any thread, in order, and answers each when it is durable.
 
-    clock: milliseconds since 1970. written: called after each commit with the topic ids that got records. patience: seconds that
+    clock: milliseconds since 1970. written: called after each commit with what it stored. patience: seconds that
     `call` waits before it takes back a job that has not begun, because another process holds the lock file.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], int], written: Callable[[set[int]], None], patience: float = 30.0) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int], written: Callable[[Sequence[Pile]], None], patience: float = 30.0) -> None:
         self._path = path
         self._clock = clock
         self._written = written
@@ -83,18 +84,18 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"writer of {path.name}", daemon=True)
         self._thread.start()
 
-    def submit(self, step: Step | None = None, rows: Sequence[Row] = ()) -> "Future[Written]":
+    def submit(self, step: Step | None = None, piles: Sequence[Pile] = ()) -> "Future[Written]":
         """Queues a job. The future is done when it is durable, or raises a LogError, and nothing was stored."""
-        job = Job(step, rows)
+        job = Job(step, piles)
         with self._gate:
             if not self._open:
                 raise Fatal(f"{self._path}: the log is closed")
             self._queue.put(job)
         return job.future
 
-    def call(self, step: Step | None = None, rows: Sequence[Row] = ()) -> Written:
+    def call(self, step: Step | None = None, piles: Sequence[Pile] = ()) -> Written:
         """Writes and waits. Raises Transient when another process holds the lock file for too long; nothing was stored then."""
-        future = self.submit(step, rows)
+        future = self.submit(step, piles)
         try:
             return future.result(self._patience)
         except TimeoutError:
@@ -133,8 +134,8 @@ class Writer:
         while job is not None:
             if job.future.set_running_or_notify_cancel():
                 jobs.append(job)
-                count, size = count + len(job.rows), size + job.size
-            if count >= MOST_ROWS or size >= MOST_BYTES:
+                count, size = count + job.count, size + job.size
+            if count >= MOST_RECORDS or size >= MOST_BYTES:
                 return jobs
             try:
                 job = self._queue.get_nowait()
@@ -150,8 +151,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             self._heads.begin(connection)
             going = [job for job in jobs if job.step is None or self._take_step(job, job.step)]
-            rows = [row for job in going for row in job.rows]
-            placed = store(connection, self._heads, rows, self._clock()) if rows else []
+            stored = store(connection, self._heads, [job.piles for job in going], self._clock)
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread must live on
             self._roll_back()
@@ -163,12 +163,9 @@ class Writer:
                 if not job.future.done():
                     job.future.set_exception(why)
             return
-        at = 0
-        for job in going:
-            end = at + len(job.rows)
-            job.future.set_result(Written(job.result, placed[at:end]))
-            at = end
-        self._written({topic_of(row.slot) for row in rows})
+        for job, where in zip(going, stored, strict=True):
+            job.future.set_result(Written(job.result, where))
+        self._written([pile for job in going for pile in job.piles])
 
     def _take_step(self, job: Job, step: Step) -> bool:
         """Runs a job's step; returns whether the job may go on."""

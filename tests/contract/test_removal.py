@@ -13,7 +13,7 @@ from streams.errors import Fatal, PositionExpired, TooLarge
 from streams.log import Extent, Log, Revision, TopicSpec
 from streams.record import Draft, Position
 from streams.sqlite import SqliteLog
-from streams.sqlite.removal import STEP_ROWS
+from streams.sqlite.removal import STEP_RECORDS
 from tests.contract.conftest import Join
 
 DIGEST, OTHER = b"1" * 32, b"2" * 32
@@ -148,7 +148,7 @@ def test_what_the_slowest_group_has_not_passed_stays_however_old(aging: SqliteLo
 @pytest.mark.sqlite_only
 def test_it_goes_in_steps_between_which_others_write_and_the_room_is_used_again(aging: SqliteLog, clock: Clock, tmp_path: Path) -> None:
     def fill() -> None:
-        append(aging, "a", *range(3 * STEP_ROWS), size=2000)
+        append(aging, "a", *range(3 * STEP_RECORDS), size=2000)
         aging.scrub()
 
     fill()
@@ -157,13 +157,13 @@ def test_it_goes_in_steps_between_which_others_write_and_the_room_is_used_again(
     dropped = 0
     for topic, count in aging.trim({"a": 1.0}):
         assert topic == "a"
-        assert count <= STEP_ROWS
+        assert count <= STEP_RECORDS
         dropped += count
         writer = Thread(target=append, args=(aging, "b", dropped))
         writer.start()
         writer.join(10)
         assert not writer.is_alive()
-    assert dropped == 3 * STEP_ROWS
+    assert dropped == 3 * STEP_RECORDS
     fill()
     assert (tmp_path / "log.db").stat().st_size < size * 1.1
 
@@ -209,7 +209,7 @@ def test_a_reader_who_looks_for_long_keeps_the_write_ahead_log_and_scrub_says_so
     (place,) = append(aging, "a", 1)
     reading = aging._reading._connection
     reading.execute("BEGIN")
-    reading.execute("SELECT count(*) FROM records").fetchone()
+    reading.execute("SELECT count(*) FROM batches").fetchone()
     aging.revise({place: None})
     assert not aging.scrub()
     reading.execute("COMMIT")
@@ -222,7 +222,7 @@ def test_a_group_that_stands_before_what_is_kept_stops_with_a_clear_word(aging: 
     append(aging, "a", 1, 2, 3)
     aging.ensure_group("left", ["a"])
     with closing(sqlite3.connect(tmp_path / "log.db")) as connection, connection:
-        connection.execute("DELETE FROM records WHERE id & 1 = 0")
-        connection.execute("UPDATE heads SET first = 1 WHERE next = 3")
+        connection.execute("DELETE FROM batches")
+        connection.execute("UPDATE heads SET first = 3 WHERE next = 3")
     with closing(aging.consumer("left", ["a"])) as consumer, pytest.raises(PositionExpired, match="group left stands at 0"):
         consumer.poll(10, 5.0)

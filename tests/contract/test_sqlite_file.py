@@ -204,7 +204,7 @@ def test_real_errors_of_sqlite_come_over_the_border_with_their_cause(tmp_path: P
         with pytest.raises(TooLarge), border(path):
             one.execute("SELECT ?", (bytes(2000),))
     with closing(schema.connect(path, write=False)) as reader, pytest.raises(Fatal, match="cannot be written"), border(path):
-        reader.execute("DELETE FROM records")
+        reader.execute("DELETE FROM batches")
     with pytest.raises(Fatal, match="closed"), border(path):
         reader.execute("SELECT 1")
 

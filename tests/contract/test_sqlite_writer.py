@@ -174,11 +174,11 @@ def test_a_reader_that_looks_for_long_holds_up_no_writer(log: SqliteLog, path: P
     wal = schema.wal_path(path)
     with closing(sqlite3.connect(path, isolation_level=None)) as backup:
         backup.execute("BEGIN")
-        backup.execute("SELECT count(*) FROM records").fetchone()
+        backup.execute("SELECT count(*) FROM batches").fetchone()
         for _ in range(60):
             log.append([Draft("a", None, bytes(100_000))])
         assert wal.stat().st_size > 5 << 20
-        assert backup.execute("SELECT count(*) FROM records").fetchone() == (0,)
+        assert backup.execute("SELECT count(*) FROM batches").fetchone() == (0,)
         backup.execute("COMMIT")
         while wal.stat().st_size > 2 << 20:
             log.append([Draft("a", None, bytes(100_000))])

@@ -22,7 +22,7 @@ HANDLER = {"use": "maildir", "path": "bugs/", "domains": ["bugs.example"], "allo
 def age(path: Path, seconds: int) -> None:
     """Makes all that stands in the log older."""
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE records SET time = time - ?", (seconds * 1000,))
+        connection.execute("UPDATE batches SET time = time - ?", (seconds * 1000,))
 
 
 @contextmanager

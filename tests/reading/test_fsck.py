@@ -37,7 +37,7 @@ def delete(story: Story, topic: str) -> None:
     """Takes a topic's records out of the file behind the engine's back."""
     with closing(sqlite3.connect(story.path)) as connection, connection:
         (number,) = connection.execute("SELECT id FROM topics WHERE name = ?", (topic,)).fetchone()
-        assert connection.execute("DELETE FROM records WHERE id >> 50 = ?", (number,)).rowcount
+        assert connection.execute("DELETE FROM batches WHERE first >> 50 = ?", (number,)).rowcount
 
 
 def expire(story: Story, topic: str) -> None:

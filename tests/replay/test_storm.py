@@ -86,9 +86,11 @@ class Storm:
             stdout, stderr = running.communicate(timeout=self._chance.uniform(0.4, 2.5) if may_die else PATIENCE)
         except subprocess.TimeoutExpired:
             running.kill()
-            running.communicate()
+            stdout, stderr = running.communicate()
             self.killed["replay"] += 1
-            return None
+            if not stdout:
+                return None
+            running.returncode = 0  # it was through, and had told so
         return subprocess.CompletedProcess(command, running.returncode, stdout, stderr)
 
 

@@ -13,7 +13,7 @@ import os, resource, signal, sqlite3, sys
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 connection = sqlite3.connect(sys.argv[1])
-connection.execute("SELECT count(*) FROM records")
+connection.execute("SELECT count(*) FROM batches")
 # The first page, which says how many there are, is the first to be moved; then the file may not grow.
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 try:

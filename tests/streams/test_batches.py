@@ -1,0 +1,126 @@
+"""Records in batches: what goes in comes out, whatever is erased or revised between."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.errors import Fatal, TooLarge
+from streams.log import Revision
+from streams.record import Draft, Record
+from streams.sqlite.batches import MOST_BYTES, MOST_RECORDS, Batch, Pile, entries, pack, record_in, revised
+from streams.sqlite.recent import Recent
+from streams.sqlite.slots import Topic
+
+TOPICS = {"a": Topic(1, "a", 1), "b": Topic(2, "b", 3)}
+TIME = 1_772_445_600_000
+
+octets = st.binary(max_size=20)
+headers = st.lists(st.tuples(st.sampled_from(("h", "ce_id", "ce_facts")), octets), max_size=3).map(tuple)
+drafts = st.builds(
+    lambda key, value, headers, carried, shared: Draft("a", key, value, headers, 0, carried, sha256(value).digest() if shared else None),
+    st.none() | octets,
+    octets,
+    headers,
+    st.booleans(),
+    st.booleans(),
+)
+
+
+def packed(*some: Draft) -> list[Pile]:
+    return pack(some, TOPICS.__getitem__, 0, 1 << 30)
+
+
+def records(batch: Batch, contents: Mapping[bytes, bytes]) -> list[Record]:
+    return [record_in("a", batch.time, batch.body, entry, contents) for entry in entries(batch.first, batch.body)]
+
+
+@given(st.lists(drafts, min_size=1, max_size=10))
+def test_what_is_put_in_comes_out(some: list[Draft]) -> None:
+    (pile,) = packed(*some)
+    batch = pile.batch(TOPICS["a"].slot(0) << 38 | 7, TIME)
+    expected = [
+        Record("a", 0, 7 + number, TIME, one.key, one.value, one.headers, one.carried, one.digest) for number, one in enumerate(some)
+    ]
+    assert records(batch, pile.contents) == expected
+    assert batch.live == (not all(one.carried for one in some))
+
+
+@given(st.lists(drafts, min_size=1, max_size=10), st.data())
+def test_what_is_revised_changes_and_the_rest_stays_where_it_is(some: list[Draft], data: st.DataObject) -> None:
+    (pile,) = packed(*some)
+    change = st.none() | st.builds(Revision, octets, headers)
+    changes = data.draw(st.dictionaries(st.integers(0, len(some) + 2), change))
+    before = records(batch := pile.batch(0, TIME), pile.contents)
+    after = revised(batch, changes)
+    expected = []
+    for record in before:
+        new = changes.get(record.offset, record)
+        if isinstance(new, Revision):
+            expected.append(record._replace(value=new.value, headers=new.headers, digest=None))
+        elif new is not None:
+            expected.append(record)
+    assert (records(after, pile.contents) if after else []) == expected
+    assert after is None or (after.first == expected[0].offset and after.live == (not all(one.carried for one in expected)))
+
+
+@given(st.lists(drafts, min_size=1, max_size=10), st.data())
+def test_a_pile_without_some_is_what_the_others_make(some: list[Draft], data: st.DataObject) -> None:
+    out = data.draw(st.sets(st.integers(0, len(some) - 1)))
+    (pile,) = packed(*some)
+    left = pile.without(out)
+    others = [one for rank, one in enumerate(some) if rank not in out]
+    if not others:
+        assert not left
+        return
+    (expected,) = packed(*others)
+    assert left.batch(0, TIME) == expected.batch(0, TIME)
+    assert left.marks == expected.marks
+    assert left.contents == expected.contents
+    assert left.numbers == [rank for rank in range(len(some)) if rank not in out]
+
+
+@given(st.lists(drafts, min_size=1, max_size=5), st.lists(drafts, min_size=1, max_size=5))
+def test_a_pile_behind_another_is_what_both_together_make(some: list[Draft], more: list[Draft]) -> None:
+    (pile,), (behind,), (expected,) = packed(*some), packed(*more), packed(*some, *more)
+    pile.extend(behind)
+    assert pile.batch(0, TIME) == expected.batch(0, TIME)
+    assert (pile.marks, pile.contents, pile.size) == (expected.marks, expected.contents, expected.size)
+
+
+def test_a_batch_ends_where_reading_one_record_of_it_would_cost_too_much() -> None:
+    many = packed(*[Draft("a", None, b"") for _ in range(MOST_RECORDS + 1)])
+    assert [len(pile) for pile in many] == [MOST_RECORDS, 1]
+    large = packed(Draft("a", None, bytes(MOST_BYTES)), Draft("a", None, b""))
+    assert [len(pile) for pile in large] == [1, 1]
+    shared = packed(Draft("a", None, bytes(MOST_BYTES), digest=b"d" * 32), Draft("a", None, b""))
+    assert [len(pile) for pile in shared] == [2]
+
+
+def test_drafts_without_key_or_partition_go_to_one_together() -> None:
+    for spread in range(4):
+        (pile,) = pack([Draft("b", None, b""), Draft("b", None, b"")], TOPICS.__getitem__, spread, 10)
+        assert pile.slot == TOPICS["b"].slot(spread % 3)
+
+
+def test_a_record_is_too_large_with_its_key_and_headers() -> None:
+    with pytest.raises(TooLarge, match="of 11 bytes for topic a: the log takes 10"):
+        pack([Draft("a", b"key", b"a value.")], TOPICS.__getitem__, 0, 10)
+
+
+def test_a_damaged_body_is_fatal() -> None:
+    with pytest.raises(Fatal, match="damaged"):
+        list(entries(0, b"\x01"))
+    with pytest.raises(Fatal, match="damaged"):
+        list(entries(0, b"\xff\xff\xff\x00 too short"))
+
+
+def test_the_newest_values_are_kept_up_to_a_size() -> None:
+    recent = Recent(limit=10)
+    recent.keep({b"1": b"four", b"2": b"four"})
+    recent.keep({b"2": b"four", b"3": b"two"})
+    assert recent.found([b"1", b"2", b"3", b"4"]) == {b"2": b"four", b"3": b"two"}
+    recent.keep({b"5": b"larger than all"})
+    assert recent.found([b"2", b"3", b"5"]) == {}
