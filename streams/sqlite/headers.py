@@ -35,7 +35,7 @@ def encode_headers(headers: Headers) -> bytes:
         return b""
     names, values = zip(*headers, strict=True)
     shape = _shape_of(names)
-    return shape.prefix + shape.lengths.pack(*map(len, values)) + b"".join(values)
+    return b"".join((shape.prefix, shape.lengths.pack(*map(len, values)), *values))
 
 
 def decode_headers(blob: bytes, at: int) -> Headers:
@@ -44,8 +44,8 @@ def decode_headers(blob: bytes, at: int) -> Headers:
     at = begin + int.from_bytes(blob[at:begin], "little")
     names, _, lengths = _shape_in(blob[begin:at])
     end = at + lengths.size
-    values: list[bytes] = []
-    for length in lengths.unpack_from(blob, at):
+    headers: list[tuple[str, bytes]] = []
+    for name, length in zip(names, lengths.unpack_from(blob, at), strict=True):
         at, end = end, end + length
-        values.append(blob[at:end])
-    return tuple(zip(names, values, strict=True))
+        headers.append((name, blob[at:end]))
+    return tuple(headers)
