@@ -1,12 +1,11 @@
 """Who a mail says that it is from: From, and Sender where it counts (RFC 5322 section 3.6.2)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from topology.head import Head
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(NamedTuple):
     """from_: From's address as compared; sender: Sender's. ambiguous: nobody can tell who wrote it (two From fields, or several
     mailboxes in From with no single Sender). shared: From names several, so Sender's account answers for it, at most weakly."""
 

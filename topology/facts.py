@@ -304,7 +304,7 @@ def _reader(kind: type) -> Any:
             except TypeError as error:
                 raise ValueError(f"not a facts document: {error}") from error
         made: Any = object.__new__(kind)
-        made.__dict__.update(mine)  # all are there: six times as fast as the call
+        made.__dict__ = mine  # all are there: six times as fast as the call
         return made
 
     return read

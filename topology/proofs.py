@@ -5,7 +5,7 @@ Pure functions of the mail, what was looked up, and the receive time.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from topology import authres, dkim
 from topology.alignment import aligned
@@ -118,8 +118,7 @@ def _why_not(results: Sequence[dkim.DkimResult], verdict: authres.ResultsVerdict
     return f"Authentication-Results: {verdict.reason or 'no aligned pass'}" if verdict else None
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """What an OpenPGP verification makes of a sender. ends: the reason code where it ends the mail. detail: words for the sender."""
 
     strength: Literal["weak", "strong"]
