@@ -24,7 +24,7 @@ _READ = (
 # A line that neither starts a field nor continues one ends the header: the empty line, or what should not be there. Blanks
 # before the colon are the obsolete form (RFC 5322 section 4.5) and count, or "From : x" would hide a second author from us that
 # others see. A "From " line of a mailbox that strayed into the header is passed over, as the standard parser does.
-_FIELD_LINE = rb"[ \t]|[!-9;-~]+[ \t]*:|From "
+_FIELD_LINE = rb"[!-9;-~]++[ \t]*+:|[ \t]|From "
 _HEADER_END = re.compile(rb"\n(?!" + _FIELD_LINE + rb")")
 _LINE_START = re.compile(_FIELD_LINE)
 _MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)[^\r\n]*(?:\r\n|\r|\n|\Z)")
@@ -41,9 +41,8 @@ def _lower(name: str) -> str:
     return low
 
 
-def _unfolded(picked: tuple[str, str]) -> tuple[str, str]:
-    written, folded = picked
-    return _NAMES.get(written) or _lower(written), folded.replace("\n", "") if "\n" in folded else folded
+def _unfolded(value: str) -> str:
+    return value.replace("\n", "")
 
 
 class Field(NamedTuple):
@@ -69,17 +68,19 @@ class Head:
         self.broken = broken
         self._addresses: dict[str, list[tuple[list[Address], bool]]] = {}
         self._picked = picked
-        self._by_name: dict[str, list[str]] = {}
-        for name, value in map(_unfolded, picked):
-            if name in self._by_name:
-                self._by_name[name].append(value)
+        self._by_name = by_name = dict[str, list[str]]()
+        for written, folded in picked:
+            name = _NAMES.get(written) or _lower(written)
+            value = _unfolded(folded) if "\n" in folded else folded
+            if name in by_name:
+                by_name[name].append(value)
             else:
-                self._by_name[name] = [value]
+                by_name[name] = [value]
 
     @property
     def fields(self) -> list[Field]:
         """All picked fields, topmost first."""
-        return [Field(*_unfolded(one)) for one in self._picked]
+        return [Field(_lower(name), _unfolded(value)) for name, value in self._picked]
 
     @property
     def names(self) -> KeysView[str]:
@@ -116,12 +117,11 @@ class HeadReader:
 
     def read(self, raw: bytes) -> Head:
         """The head of a mail as received. Never raises; linear in the header's length."""
-        header, body = split(raw)
+        header, body, lines = _parts(raw)
         if len(header) > MAX_HEADER:
             return Head([], len(header), body, "too-long")
-        if header.count(b"\n") > MAX_FIELDS and _count_fields(header) > MAX_FIELDS:
+        if len(header) > MAX_FIELDS and header.count(b"\n") > MAX_FIELDS and _count_fields(header) > MAX_FIELDS:
             return Head([], len(header), body, "too-many-fields")
-        lines = header if b"\r" not in header else header.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         # Decoded once and picked from as text: the fields are text to everybody who reads them.
         return Head(self._pick.findall(lines.decode("utf-8", "surrogateescape")), len(header), body, None)
 
@@ -129,6 +129,12 @@ class HeadReader:
 def split(raw: bytes) -> tuple[bytes, int]:
     """The header block (without the line of a mailbox's "From " separator where it stands first) and the offset at which the
     body starts. Line ends are LF or CRLF; a bare CR within the header ends a line too, as the standard parser has it."""
+    header, body, _ = _parts(raw)
+    return header, body
+
+
+def _parts(raw: bytes) -> tuple[bytes, int, bytes]:
+    """What `split` gives, and the header block once more with LF as its only line end."""
     separator = _MAILBOX_LINE.match(raw)
     start = separator.end() if separator else 0
     if not _LINE_START.match(raw, start):
@@ -137,11 +143,13 @@ def split(raw: bytes) -> tuple[bytes, int]:
         match = _HEADER_END.search(raw, start)
         end = match.end() if match else len(raw)
     block = raw[start:end]
-    if b"\r" in block and block.count(b"\r") != block.count(b"\r\n"):
-        return _split_bare_cr(raw, start)
+    lines = block.replace(b"\r\n", b"\n")
+    if b"\r" in lines:
+        block, body = _split_bare_cr(raw, start)
+        return block, body, block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if raw.startswith(b"\n", end):
-        return block, end + 1
-    return block, end + 2 if raw.startswith(b"\r\n", end) else end
+        return block, end + 1, lines
+    return block, end + 2 if raw.startswith(b"\r\n", end) else end, lines
 
 
 _ANY_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
