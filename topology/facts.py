@@ -217,17 +217,14 @@ class Facts:
     def having(self, **members: Any) -> Self:
         """A copy with these members set."""
         made: Self = object.__new__(type(self))
-        made.__dict__.update(self.__dict__, **members, written=None, grown=(self, members))
+        made.__dict__ = {**self.__dict__, **members, "written": None, "grown": (self, members)}
         return made
 
     def _written_with(self, members: dict[str, Any]) -> bytes:
-        known, mine = self.encode(), self.__dict__
-        replaced = [name for name in members if mine.get(name) is not None]
-        if replaced:  # which no stage of the flow does
+        known = self.encode()
+        if any(map(self.__dict__.get, members)):  # one is there already, which no stage of the flow sees
             document = orjson.loads(known)
-            for name in replaced:
-                del document[name]
-            known = orjson.dumps(document)
+            known = orjson.dumps({name: part for name, part in document.items() if name not in members})
         new = {name: value for name, value in members.items() if value is not None}
         return b"%b,%b" % (known[:-1], orjson.dumps(new, default=_plain)[1:]) if new else known
 
@@ -239,17 +236,16 @@ class Facts:
 
     def encode(self) -> bytes:
         """The JSON document as it is stored."""
-        if self.written is None:
+        written = self.written
+        if written is None:
             if self.grown:
                 before, members = self.grown
                 written = before._written_with(members)
             else:
                 known = {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
                 written = orjson.dumps({"version": VERSION} | known, default=_plain)
-            object.__setattr__(self, "written", written)
-            object.__setattr__(self, "grown", None)
-        assert self.written is not None
-        return self.written
+            self.__dict__.update(written=written, grown=None)
+        return written
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -294,17 +290,19 @@ def _reader(kind: type) -> Any:
     tuples = [f.name for f in fields(kind) if str(f.type).startswith("tuple")]
 
     def read(value: dict[str, Any]) -> Any:
-        mine = value if value.keys() <= known else {name: part for name, part in value.items() if name in known}
-        for name in tuples:
-            if name in mine:
-                mine[name] = tuple(mine[name])
-        if len(mine) < len(known):  # an older version's, or none: the defaults of the others, and the words for what is missing
+        if value.keys() != known:  # another version's, or none: the defaults of what is missing, or the words for it
+            value = {name: part for name, part in value.items() if name in known}
+            for name in tuples:
+                if name in value:
+                    value[name] = tuple(value[name])
             try:
-                return kind(**mine)
+                return kind(**value)
             except TypeError as error:
                 raise ValueError(f"not a facts document: {error}") from error
+        for name in tuples:
+            value[name] = tuple(value[name])
         made: Any = object.__new__(kind)
-        made.__dict__ = mine  # all are there: six times as fast as the call
+        made.__dict__ = value  # six times as fast as the call
         return made
 
     return read
