@@ -14,7 +14,7 @@ from topology.answers import Answer
 from topology.author import Author
 from topology.ending import whole
 from topology.evidence import Evidence
-from topology.facts import Authentication, Facts, Status, Strength, rfc3339, to_ms
+from topology.facts import Authentication, Facts, Status, rfc3339, to_ms
 from topology.head import HeadReader
 from topology.item import Decision, Item
 from topology.openpgp import Keyring, KeyringError, Verification, as_of, may_be_signed, verify
@@ -150,19 +150,37 @@ class AuthenticationStep(LaterStep):
         return self._of_account(item, _Sender(who, address, source, account, proof), prepared)
 
     @staticmethod
-    def _fact(address: str | None, source: str | None, proof: DomainProof, account: Account | None = None, **known: Any) -> Authentication:
-        """The member that this stage adds."""
-        strength: Strength = "unknown" if account is None else "strong" if proof.account else "weak"
-        evidence = {"dkim": proof.dkim, "results": proof.results, "dns": proof.dns} if proof is not _NO_PROOF else {}
-        if account:
-            known = {"method": proof.method, **known} | {
-                "account": account.id,
-                "account_name": account.name,
-                "account_active": account.active,
-                "account_requires_strong": account.require_strong,
-                "account_fingerprints": account.fingerprints,
-            }
-        return Authentication(address, source, **({"strength": strength} | evidence | known))
+    def _fact(
+        address: str | None,
+        source: str | None,
+        proof: DomainProof,
+        account: Account | None = None,
+        *,
+        by_openpgp: bool = False,
+        reason: str | None = None,
+        openpgp: dict[str, Any] | None = None,
+    ) -> Authentication:
+        """The member that this stage adds. by_openpgp: the account's key proves the sender."""
+        if account is None:
+            return Authentication(
+                address, source, "unknown", reason=reason, openpgp=openpgp, dkim=proof.dkim, results=proof.results, dns=proof.dns
+            )
+        return Authentication(
+            address,
+            source,
+            "strong" if by_openpgp or proof.account else "weak",
+            account=account.id,
+            account_name=account.name,
+            account_active=account.active,
+            account_requires_strong=account.require_strong,
+            account_fingerprints=account.fingerprints,
+            method="openpgp" if by_openpgp else proof.method,
+            reason=reason,
+            openpgp=openpgp,
+            dkim=proof.dkim,
+            results=proof.results,
+            dns=proof.dns,
+        )
 
     def _of_account(self, item: Item, by: _Sender, known: _Known) -> Decision:
         """The mail of an active account: OpenPGP, and what the account demands."""
@@ -180,7 +198,7 @@ class AuthenticationStep(LaterStep):
             fact = self._fact(by.address, by.source, proof, account, reason=word.reason, openpgp=evidence)
             return self._end(facts.having(authentication=fact), "returned", word.ends, known, word.reason or "")
         if word.strength == "strong" and not by.who.shared:
-            fact = self._fact(by.address, by.source, proof, account, strength="strong", method="openpgp", openpgp=evidence)
+            fact = self._fact(by.address, by.source, proof, account, by_openpgp=True, openpgp=evidence)
             return self._passed(facts.having(authentication=fact), known)
         reason = "; ".join(part for part in (proof.reason, word.reason) if part)
         if by.who.shared:

@@ -232,7 +232,7 @@ class Facts:
     def warnings(self) -> list[str]:
         """The warning codes of every stage, in order, each once."""
         found = [part.warnings for part in (self.screening, self.authentication, self.route, self.outcome) if part and part.warnings]
-        return list(dict.fromkeys(code for codes in found for code in codes))
+        return list(dict.fromkeys(code for codes in found for code in codes)) if found else []
 
     def encode(self) -> bytes:
         """The JSON document as it is stored."""

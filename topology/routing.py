@@ -46,8 +46,7 @@ class Match(NamedTuple):
     captures: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
+class Addresses(NamedTuple):
     """Where the addresses came from, and what is to be said of that."""
 
     source: str
