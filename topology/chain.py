@@ -123,28 +123,14 @@ class Chain(Stage):
     def _drafts(self, step: Step, item: Item, decision: Decision) -> list[Draft]:
         """What a decision becomes on the log."""
         topics, record, facts = self._topics, item.record, decision.facts
-        place = f"{record.partition}-{record.offset}.{facts.generation}"
         drafts: list[Draft] = []
-        if step.name == "bounce-filter":  # screened for every mail, also those that end: the memory of repeats, and fsck, read it
+        first = step.name == "bounce-filter"
+        if first or decision.onward:  # screened for every mail, also those that end: the memory of repeats, and fsck, read it
+            kind = "screened" if first else "authenticated"
+            id_ = _id(record, facts, kind)
             carried = not decision.onward or step is not self._steps[-1]
             drafts.append(
-                fact_draft(
-                    topics, step.target, b"screened", f"{place}.screened", record.key, facts, partition=record.partition, carried=carried
-                )
-            )
-        elif decision.onward:
-            carried = step is not self._steps[-1]
-            drafts.append(
-                fact_draft(
-                    topics,
-                    step.target,
-                    b"authenticated",
-                    f"{place}.authenticated",
-                    record.key,
-                    facts,
-                    partition=record.partition,
-                    carried=carried,
-                )
+                fact_draft(topics, step.target, kind.encode(), id_, record.key, facts, partition=record.partition, carried=carried)
             )
         for routed in decision.routes:
             assert routed.route
@@ -152,12 +138,13 @@ class Chain(Stage):
             drafts.append(
                 mail_draft(topics, topics.routed(routed.route.handler), b"routed", id_, routed.route.recipient, routed, self._value(item))
             )
-        drafts += [outcome_draft(topics, outcome) for outcome in decision.outcomes]
-        drafts += [
-            fact_draft(topics, topics.outcomes, b"repeated", f"{place}.repeated", facts.envelope.mail_id.encode(), event)
-            for event in decision.events
-        ]
-        drafts += [self._failure(item, failing) for failing in decision.failures]
+        if decision.outcomes or decision.events or decision.failures:
+            drafts += [outcome_draft(topics, outcome) for outcome in decision.outcomes]
+            key = facts.envelope.mail_id.encode()
+            drafts += [
+                fact_draft(topics, topics.outcomes, b"repeated", _id(record, facts, "repeated"), key, event) for event in decision.events
+            ]
+            drafts += [self._failure(item, failing) for failing in decision.failures]
         return drafts
 
     def _failure(self, item: Item, failing: Failing) -> Draft:
@@ -169,3 +156,8 @@ class Chain(Stage):
     def _value(item: Item) -> bytes:
         """What a record that carries the mail holds: its bytes, or nothing where they live in the archive."""
         return b"" if item.facts.envelope.archived is not None or item.mail is None else item.mail
+
+
+def _id(record: Record, facts: Facts, kind: str) -> str:
+    """Of a record about the whole mail: where that one stands, the generation, and what it is."""
+    return f"{record.partition}-{record.offset}.{facts.generation}.{kind}"
