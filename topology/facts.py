@@ -217,7 +217,7 @@ class Facts:
     def having(self, **members: Any) -> Self:
         """A copy with these members set."""
         made: Self = object.__new__(type(self))
-        made.__dict__ = {**self.__dict__, **members, "written": None, "grown": (self, members)}
+        made.__dict__.update(self.__dict__, **members, written=None, grown=(self, members))
         return made
 
     def _written_with(self, members: dict[str, Any]) -> bytes:
@@ -302,7 +302,7 @@ def _reader(kind: type) -> Any:
         for name in tuples:
             value[name] = tuple(value[name])
         made: Any = object.__new__(kind)
-        made.__dict__ = value  # six times as fast as the call
+        made.__dict__.update(value)  # six times as fast as the call
         return made
 
     return read
