@@ -97,9 +97,17 @@ def store(connection: sqlite3.Connection, heads: Heads, jobs: Sequence[Sequence[
 def insert(connection: sqlite3.Connection, batches: Sequence[tuple[int, int, Pile]]) -> None:
     """Writes piles with the id of the first record and the time of each; nothing of the heads. Unique ids must be new."""
     contents = {digest: value for _, _, pile in batches for digest, value in pile.contents.items()}
-    marks = [part for first, _, pile in batches for rank, digest, once in pile.marks for part in (first + rank, digest, once)]
+    onces: list[Any] = []
+    referrers: list[Any] = []
+    for first, _, pile in batches:
+        for rank, digest, once in pile.marks:
+            if once is not None:
+                onces += (topic_of(pile.slot), once, first + rank)
+            if digest is not None:
+                referrers += (digest, first + rank)
     _insert(connection, _CONTENTS, 2, [part for pair in contents.items() for part in pair])
-    _insert(connection, _MARKS, 3, marks)
+    _insert(connection, _REFERRERS, 2, referrers)
+    _insert(connection, _ONCES, 3, onces)
     _insert(connection, _BATCHES, 4, [part for first, time, pile in batches for part in pile.batch(first, time)])
 
 
@@ -134,12 +142,12 @@ def find_repeats(connection: sqlite3.Connection, piles: Sequence[Pile]) -> dict[
 
 @cache
 def _repeats(size: int) -> str:
-    return f"""SELECT json_group_object(hex(once), id) FROM marks INDEXED BY once
-        WHERE id >> 50 = ? AND once IS NOT NULL AND once IN ({",".join("?" * size)})"""
+    return f"SELECT json_group_object(hex(once), id) FROM onces WHERE topic = ? AND once IN ({','.join('?' * size)})"
 
 
 _CONTENTS = "INSERT OR IGNORE INTO contents (digest, value) SELECT column1, column2"
-_MARKS = "INSERT INTO marks (id, content, once) SELECT column1, (SELECT id FROM contents WHERE digest = column2), column3"
+_REFERRERS = "INSERT INTO referrers (content, id) SELECT (SELECT id FROM contents WHERE digest = column1), column2"
+_ONCES = "INSERT INTO onces (topic, once, id) SELECT column1, column2, column3"
 _BATCHES = "INSERT INTO batches (first, time, live, body) SELECT column1, column2, column3, column4"
 _HEADS = "INSERT INTO heads (slot, first, next, time) SELECT column1, 0, column2, column3"
 _HEADS_END = "ON CONFLICT (slot) DO UPDATE SET next = excluded.next, time = excluded.time"

@@ -22,14 +22,16 @@ MOST_BYTES = 64 << 10
 CARRIED, KEYED, SHARED, GONE = 1, 2, 4, 8
 """Flags of a record: it is carried; it has a key; its value lies in the table contents, and its digest here; it was erased."""
 
+DIGEST_BYTES = 32
+
 _COUNT = struct.Struct("<I")
-_ENTRY = struct.Struct("<4I")
-"""Of each record: the flags, and the bytes of key, headers and value."""
+_ENTRY = struct.Struct("<5I")
+"""Of each record: the flags, and the bytes of unique id, key, headers and value."""
 
 
 class Batch(NamedTuple):
     """A row. first: the id of its first record, which those of the others follow. time: of all its records, in ms. live: 1 if one of them
-    is not carried. body: their number, their entries, then key, headers, and value or digest of each."""
+    is not carried. body: their number, their entries, then unique id, key, headers, and value or digest of each."""
 
     first: int
     time: int
@@ -76,23 +78,26 @@ class Pile:
         """headers: the draft's, encoded."""
         _, key, value, _, _, carried, digest, once = draft
         flags = CARRIED if carried else 0
+        if key is not None:
+            flags |= KEYED
         if digest is not None or once is not None:
             self.marks.append(Mark(len(self.numbers), digest, once))
             if digest is not None:
+                if len(digest) != DIGEST_BYTES:
+                    raise ValueError(f"a digest of {len(digest)} bytes is no SHA-256")
                 self.contents[digest] = value
-                flags |= SHARED
-                self.put(number, flags if key is None else flags | KEYED, key or b"", headers, digest, len(value))
+                self.put(number, flags | SHARED, once or b"", key or b"", headers, digest, len(value))
                 return
-        self.put(number, flags if key is None else flags | KEYED, key or b"", headers, value, len(value))
+        self.put(number, flags, once or b"", key or b"", headers, value, len(value))
 
-    def put(self, number: int, flags: int, key: bytes, headers: bytes, last: bytes, size: int) -> None:
+    def put(self, number: int, flags: int, once: bytes, key: bytes, headers: bytes, last: bytes, size: int) -> None:
         """last: the value, or the digest of one that is SHARED. size: bytes of the value."""
         if not flags & CARRIED:
             self.live = 1
         self.numbers.append(number)
-        self.entries += (flags, len(key), len(headers), size)
-        self.parts += (key, headers, last)
-        self.size += len(key) + len(headers) + len(last)
+        self.entries += (flags, len(once), len(key), len(headers), size)
+        self.parts += (once, key, headers, last)
+        self.size += len(once) + len(key) + len(headers) + len(last)
 
     def extend(self, other: "Pile") -> None:
         """Puts the records of another pile of the slot behind its own."""
@@ -115,9 +120,9 @@ class Pile:
                 left.marks.append(mark._replace(rank=len(left)))
                 if mark.digest is not None:
                     left.contents[mark.digest] = self.contents[mark.digest]
-            flags, _, _, size = self.entries[4 * rank : 4 * rank + 4]
-            key, headers, last = self.parts[3 * rank : 3 * rank + 3]
-            left.put(number, flags, key, headers, last, size)
+            flags, *_, size = self.entries[5 * rank : 5 * rank + 5]
+            once, key, headers, last = self.parts[4 * rank : 4 * rank + 4]
+            left.put(number, flags, once, key, headers, last, size)
         return left
 
     def batch(self, first: int, time: int) -> Batch:
@@ -150,11 +155,9 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
     return piles
 
 
-Entry = tuple[int, int, int, int, int, int]
-"""A record in a body: its id, its flags, where its key begins, which headers, and value or digest follow, and the bytes of key, headers
-and value. No NamedTuple, because it costs as much again to build one for each record that is read."""
-
-DIGEST_BYTES = 32
+Entry = tuple[int, int, int, int, int, int, int]
+"""A record in a body: its id, its flags, where its unique id begins, which key, headers, and value or digest follow, and the bytes of
+unique id, key, headers and value. No NamedTuple, because it costs as much again to build one for each record that is read."""
 
 
 def entries(first: int, body: bytes) -> Iterator[Entry]:
@@ -162,10 +165,10 @@ def entries(first: int, body: bytes) -> Iterator[Entry]:
     try:
         (count,) = _COUNT.unpack_from(body)
         at = _COUNT.size + count * _ENTRY.size
-        for flags, key, headers, size in _ENTRY.iter_unpack(memoryview(body)[_COUNT.size : at]):
+        for flags, once, key, headers, size in _ENTRY.iter_unpack(memoryview(body)[_COUNT.size : at]):
             if not flags & GONE:
-                yield first, flags, at, key, headers, size
-            at += key + headers + (DIGEST_BYTES if flags & SHARED else size)
+                yield first, flags, at, once, key, headers, size
+            at += once + key + headers + (DIGEST_BYTES if flags & SHARED else size)
             first += 1
     except struct.error as error:
         raise Fatal(f"the records from row {first} on are damaged; restore the log from a copy") from error
@@ -173,15 +176,22 @@ def entries(first: int, body: bytes) -> Iterator[Entry]:
 
 def digest_in(body: bytes, entry: Entry) -> bytes:
     """The digest of a record that is SHARED."""
-    _, _, at, key, headers, _ = entry
-    at += key + headers
+    _, _, at, once, key, headers, _ = entry
+    at += once + key + headers
     return body[at : at + DIGEST_BYTES]
+
+
+def once_in(body: bytes, entry: Entry) -> bytes | None:
+    """The unique id of a record."""
+    _, _, at, once, *_ = entry
+    return body[at : at + once] if once else None
 
 
 def record_in(topic: str, time: int, body: bytes, entry: Entry, contents: Mapping[bytes, bytes] | None) -> Record:
     """A record of that topic. time: its batch's, in ms. contents: the values of those that are SHARED, by digest; None leaves all values
     and digests out."""
-    number, flags, at, key, headers, size = entry
+    number, flags, at, once, key, headers, size = entry
+    at += once
     split = at + key
     end = split + headers
     value, digest = b"", None
@@ -204,30 +214,32 @@ def record_in(topic: str, time: int, body: bytes, entry: Entry, contents: Mappin
     )
 
 
+KEEP = Revision(b"", ())
+"""Stands for no change; known by its identity."""
+
+
 def revised(batch: Batch, changes: Mapping[int, Revision | None]) -> Batch | None:
     """The batch with the records of these ids changed, or without them (None). None when nothing is left of it."""
     left: Pile | None = None
     begin = behind = batch.first
     for entry in entries(batch.first, batch.body):
-        number, flags, at, key, headers, size = entry
-        change = changes.get(number, _KEEP)
+        number, flags, at, once, key, headers, size = entry
+        change = changes.get(number, KEEP)
         if change is None:
             continue
         if left is None:
             left, begin, behind = Pile(0), number, number
         for gone in range(behind, number):
-            left.put(gone, GONE | CARRIED, b"", b"", b"", 0)
+            left.put(gone, GONE | CARRIED, b"", b"", b"", b"", 0)
         behind = number + 1
+        unique = batch.body[at : at + once]
+        at += once
         split = at + key
         end = split + headers
         name = batch.body[at:split]
-        if change is _KEEP:
+        if change is KEEP:
             last = digest_in(batch.body, entry) if flags & SHARED else batch.body[end : end + size]
-            left.put(number, flags, name, batch.body[split:end], last, size)
+            left.put(number, flags, unique, name, batch.body[split:end], last, size)
         else:
-            left.put(number, flags & ~SHARED, name, encode_headers(change.headers), change.value, len(change.value))
+            left.put(number, flags & ~SHARED, unique, name, encode_headers(change.headers), change.value, len(change.value))
     return left.batch(begin, batch.time) if left else None
-
-
-_KEEP = Revision(b"", ())
-"""Stands for no change; known by its identity."""

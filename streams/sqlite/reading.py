@@ -60,8 +60,8 @@ _LIVE = """SELECT first, time, body FROM batches INDEXED BY live WHERE live = 1 
 """A batch that begins before the first id may hold it."""
 _AROUND = """SELECT first, time, body FROM batches
     WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
-_CONTENTS = """SELECT c.digest, c.value FROM marks m JOIN contents c ON c.id = m.content
-    WHERE m.id IN (SELECT value FROM json_each(?))"""
+_MOST_CONTENTS = 64
+_CONTENTS = f"SELECT digest, value FROM contents WHERE digest IN ({','.join('?' * _MOST_CONTENTS)})"
 
 
 class Reading:
@@ -163,11 +163,14 @@ class Reading:
 
     def _contents(self, connection: sqlite3.Connection, found: Sequence[_Found], *, keep: bool = False) -> dict[bytes, bytes]:
         """The values of those that are SHARED, by digest. keep: others will ask for them soon."""
-        digests = {entry[0]: digest_in(body, entry) for _, body, entry in found if entry[1] & SHARED}
-        contents = self._recent.found(digests.values())
-        missing = [number for number, digest in digests.items() if digest not in contents]
+        digests = [digest_in(body, entry) for _, body, entry in found if entry[1] & SHARED]
+        contents = self._recent.found(digests)
+        missing = [digest for digest in digests if digest not in contents]
         if missing:
-            read = dict(connection.execute(_CONTENTS, (json.dumps(missing),)).fetchall())
+            read: dict[bytes, bytes] = {}
+            for at in range(0, len(missing), _MOST_CONTENTS):
+                some = missing[at : at + _MOST_CONTENTS]
+                read.update(connection.execute(_CONTENTS, (*some, *[None] * (_MOST_CONTENTS - len(some)))).fetchall())
             if keep:
                 self._recent.keep(read)
             contents |= read

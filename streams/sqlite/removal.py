@@ -11,9 +11,9 @@ from typing import Any
 
 from streams.log import Revision
 from streams.sqlite import schema
-from streams.sqlite.batches import Batch, entries, revised
+from streams.sqlite.batches import KEEP, SHARED, Batch, digest_in, entries, once_in, revised
 from streams.sqlite.border import border
-from streams.sqlite.slots import ranges
+from streams.sqlite.slots import OFFSET_BITS, ranges, topic_of
 
 STEP_RECORDS = 500
 STEP_BYTES = 8 << 20
@@ -53,16 +53,23 @@ def _batches(connection: sqlite3.Connection, query: str, values: Sequence[Any]) 
 
 
 def _revise(connection: sqlite3.Connection, batches: Iterable[Batch], changes: Mapping[int, Revision | None]) -> None:
-    ids = json.dumps(list(changes))
-    dropped = json.dumps([number for number, change in changes.items() if change is None])
-    contents = [content for (content,) in connection.execute(_CONTENTS_OF, (ids,))]
-    after = [(batch.first, revised(batch, changes)) for batch in batches]
+    onces: list[tuple[int, bytes | None, int]] = []
+    shared: list[tuple[bytes, int]] = []
+    after: list[tuple[int, Batch | None]] = []
+    for batch in batches:
+        for entry in entries(batch.first, batch.body):
+            number, flags, *_ = entry
+            if number in changes and flags & SHARED:
+                shared.append((digest_in(batch.body, entry), number))
+            if changes.get(number, KEEP) is None:
+                onces.append((topic_of(number >> OFFSET_BITS), once_in(batch.body, entry), number))
+        after.append((batch.first, revised(batch, changes)))
     connection.executemany("DELETE FROM batches WHERE first = ?", [(first,) for first, batch in after if batch is None])
     kept = [(batch.first, batch.live, batch.body, first) for first, batch in after if batch is not None]
     connection.executemany("UPDATE batches SET first = ?, live = ?, body = ? WHERE first = ?", kept)
-    connection.execute("DELETE FROM marks WHERE id IN (SELECT value FROM json_each(?))", (dropped,))
-    connection.execute("UPDATE marks SET content = NULL WHERE id IN (SELECT value FROM json_each(?))", (ids,))
-    connection.execute(_DROP_CONTENTS, (json.dumps(contents),))
+    connection.executemany("DELETE FROM onces WHERE topic = ? AND once = ? AND id = ?", onces)
+    connection.executemany(_DROP_REFERRER, shared)
+    connection.executemany(_DROP_CONTENT, [(digest,) for digest, _ in shared])
 
 
 def scrub(path: Path) -> bool:
@@ -91,6 +98,5 @@ def _overwriting(connection: sqlite3.Connection) -> Iterator[None]:
 _AROUND = """SELECT first, time, live, body FROM batches
     WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
 _FROM = "SELECT first, time, live, body FROM batches WHERE first >= ? AND first < ? ORDER BY first"
-_CONTENTS_OF = "SELECT DISTINCT content FROM marks WHERE id IN (SELECT value FROM json_each(?)) AND content IS NOT NULL"
-_DROP_CONTENTS = """DELETE FROM contents WHERE id IN (SELECT value FROM json_each(?))
-    AND NOT EXISTS (SELECT 1 FROM marks WHERE marks.content = contents.id)"""
+_DROP_REFERRER = "DELETE FROM referrers WHERE content = (SELECT id FROM contents WHERE digest = ?) AND id = ?"
+_DROP_CONTENT = "DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM referrers WHERE content = contents.id)"

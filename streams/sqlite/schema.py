@@ -58,12 +58,11 @@ CREATE TABLE batches (first INTEGER PRIMARY KEY, time INTEGER NOT NULL, live INT
 -- Groups pass over carried records by walking this index, which does not have batches of nothing else.
 CREATE INDEX live ON batches (live) WHERE live = 1;
 
--- What is known of some records besides, by their ids (see slots.py). content: what holds the value. once: the record's unique id within
--- its topic.
-CREATE TABLE marks (id INTEGER PRIMARY KEY, content INTEGER, once BLOB);
-CREATE UNIQUE INDEX once ON marks (id >> 50, once) WHERE once IS NOT NULL;
--- Tells who still refers to a content, and so when it may be erased.
-CREATE INDEX referrers ON marks (content) WHERE content IS NOT NULL;
+-- The unique ids of records within their topic. id: the record's, see slots.py.
+CREATE TABLE onces (topic INTEGER, once BLOB, id INTEGER NOT NULL, PRIMARY KEY (topic, once)) WITHOUT ROWID;
+
+-- Which records refer to a content: with the last it goes. In the order of contents, since new ones come together.
+CREATE TABLE referrers (content INTEGER, id INTEGER, PRIMARY KEY (content, id)) WITHOUT ROWID;
 
 -- version is raised by every change of the group's members or owners, so that a member learns of it from one number.
 CREATE TABLE groups (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL);

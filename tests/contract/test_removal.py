@@ -169,6 +169,19 @@ def test_it_goes_in_steps_between_which_others_write_and_the_room_is_used_again(
 
 
 @pytest.mark.sqlite_only
+def test_a_unique_id_goes_with_its_record(aging: SqliteLog, clock: Clock) -> None:
+    drafts = [Draft("a", b"k", b"%d" % number, digest=b"%d" % number * 32, unique=b"id %d" % number) for number in range(3)]
+    first, second, third = (one.position for one in aging.append(drafts))
+    aging.revise({first: None, second: Revision(b"", ())})
+    assert [one.repeat for one in aging.append(drafts)] == [False, True, True]
+    clock.now += 10
+    assert list(aging.trim({"a": 1.0})) == [("a", 3)]
+    assert aging.fetch([first, second, third]) == [None, None, None]
+    assert [one.repeat for one in aging.append(drafts)] == [False, False, False]
+    assert values(aging, "a") == [b"0", b"1", b"2"]
+
+
+@pytest.mark.sqlite_only
 def test_contents_go_with_the_last_record_that_has_them(aging: SqliteLog, clock: Clock) -> None:
     aging.append([Draft("a", b"k", LARGE, digest=DIGEST), Draft("b", b"k", LARGE, digest=DIGEST), Draft("a", b"k", b"2", digest=OTHER)])
     clock.now += 10

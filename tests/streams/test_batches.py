@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streams.errors import Fatal, TooLarge
 from streams.log import Revision
 from streams.record import Draft, Record
-from streams.sqlite.batches import MOST_BYTES, MOST_RECORDS, Batch, Pile, entries, pack, record_in, revised
+from streams.sqlite.batches import MOST_BYTES, MOST_RECORDS, Batch, Pile, entries, once_in, pack, record_in, revised
 from streams.sqlite.recent import Recent
 from streams.sqlite.slots import Topic
 
@@ -20,12 +20,15 @@ TIME = 1_772_445_600_000
 octets = st.binary(max_size=20)
 headers = st.lists(st.tuples(st.sampled_from(("h", "ce_id", "ce_facts")), octets), max_size=3).map(tuple)
 drafts = st.builds(
-    lambda key, value, headers, carried, shared: Draft("a", key, value, headers, 0, carried, sha256(value).digest() if shared else None),
+    lambda key, value, headers, carried, shared, unique: Draft(
+        "a", key, value, headers, 0, carried, sha256(value).digest() if shared else None, unique
+    ),
     st.none() | octets,
     octets,
     headers,
     st.booleans(),
     st.booleans(),
+    st.none() | st.binary(min_size=1, max_size=20),
 )
 
 
@@ -46,6 +49,7 @@ def test_what_is_put_in_comes_out(some: list[Draft]) -> None:
     ]
     assert records(batch, pile.contents) == expected
     assert batch.live == (not all(one.carried for one in some))
+    assert [once_in(batch.body, entry) for entry in entries(batch.first, batch.body)] == [one.unique for one in some]
 
 
 @given(st.lists(drafts, min_size=1, max_size=10), st.data())
@@ -63,6 +67,8 @@ def test_what_is_revised_changes_and_the_rest_stays_where_it_is(some: list[Draft
         elif new is not None:
             expected.append(record)
     assert (records(after, pile.contents) if after else []) == expected
+    kept = [once_in(after.body, entry) for entry in entries(after.first, after.body)] if after else []
+    assert kept == [some[record.offset].unique for record in expected]
     assert after is None or (after.first == expected[0].offset and after.live == (not all(one.carried for one in expected)))
 
 
