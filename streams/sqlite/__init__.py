@@ -5,10 +5,16 @@ slots.py       how records are numbered
 batches.py     how records become rows, many in one, and come back
 headers.py     a record's headers as bytes
 append.py      storing records inside a transaction
+recent.py      values that were just written or read
+removal.py     taking records out: erasure, retention
 writer.py      the one thread that writes: group commit, lock file, checkpoints
 reading.py     pages, time search, single records
 membership.py  workers, leases, who owns which partition
+worker.py      a process that has the log open
+share.py       what a member owns of its group
 consumer.py    a member of a group
+copying.py     filling a new file from another log
+shared.py      what a log and its consumers have in common
 engine.py      SqliteLog, which puts these together
 border.py      SQLite's errors in our words
 """

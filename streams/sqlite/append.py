@@ -84,13 +84,13 @@ def store(connection: sqlite3.Connection, heads: Heads, jobs: Sequence[Sequence[
             tail[1] = max(tail[1], now)
             answer.runs.append((first, list(fresh.numbers)))
             before = behind.get(pile.slot)
-            if before is None or before.full:
+            if before is None or not before.takes(len(fresh), fresh.size):
                 behind[pile.slot] = fresh
                 batches.append((first, tail[1], fresh))
             else:
                 before.extend(fresh)
     insert(connection, batches)
-    _insert(connection, _HEADS, 3, [part for slot in slots for part in (slot, *tails[slot])])
+    _insert_rows(connection, _HEADS, 3, [part for slot in slots for part in (slot, *tails[slot])])
     return answers
 
 
@@ -105,14 +105,15 @@ def insert(connection: sqlite3.Connection, batches: Sequence[tuple[int, int, Pil
                 onces += (topic_of(pile.slot), once, first + rank)
             if digest is not None:
                 referrers += (digest, first + rank)
-    _insert(connection, _CONTENTS, 2, [part for pair in contents.items() for part in pair])
-    _insert(connection, _REFERRERS, 2, referrers)
-    _insert(connection, _ONCES, 3, onces)
-    _insert(connection, _BATCHES, 4, [part for first, time, pile in batches for part in pile.batch(first, time)])
+    _insert_rows(connection, _CONTENTS, 2, [part for pair in contents.items() for part in pair])
+    _insert_rows(connection, _REFERRERS, 2, referrers)
+    _insert_rows(connection, _ONCES, 3, onces)
+    _insert_rows(connection, _BATCHES, 4, [part for first, time, pile in batches for part in pile.batch(first, time)])
 
 
 def _fresh(pile: Pile, first: int, known: dict[tuple[int, bytes], int], repeats: dict[int, int]) -> Pile:
-    """The pile without the records that are known by their unique ids already, which go to repeats. first: the id of its first one."""
+    """The pile without the records that are known by their unique ids already, which go to repeats. first: the id of its first one. Of
+    equal ids in several partitions of one append, which no unique id of ours has, the partition that comes first has the first."""
     out: dict[int, int] = {}
     for rank, _, once in pile.marks:
         if once is not None:
@@ -164,7 +165,7 @@ def _chunks(values: Sequence[Any], width: int) -> Iterator[tuple[Sequence[Any], 
         yield chunk, next(size for size in _SIZES if size * width >= len(chunk))
 
 
-def _insert(connection: sqlite3.Connection, head: str, width: int, values: Sequence[Any]) -> None:
+def _insert_rows(connection: sqlite3.Connection, head: str, width: int, values: Sequence[Any]) -> None:
     """values: the columns of all rows, one after the other. A row whose first column is NULL is padding."""
     for chunk, size in _chunks(values, width):
         connection.execute(_statement(head, width, size), (*chunk, *[None] * (size * width - len(chunk))))

@@ -17,7 +17,7 @@ from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, Topic, cached_partitio
 
 MOST_RECORDS = 64
 MOST_BYTES = 64 << 10
-"""A batch ends with the record that reaches one of these."""
+"""What a batch has at most, but for one record that is larger alone. Values that came with a digest do not count: they lie elsewhere."""
 
 CARRIED, KEYED, SHARED, GONE = 1, 2, 4, 8
 """Flags of a record: it is carried; it has a key; its value lies in the table contents, and its digest here; it was erased."""
@@ -29,9 +29,10 @@ _ENTRY = struct.Struct("<5I")
 """Of each record: the flags, and the bytes of unique id, key, headers and value."""
 
 
-class Batch(NamedTuple):
-    """A row. first: the id of its first record, which those of the others follow. time: of all its records, in ms. live: 1 if one of them
-    is not carried. body: their number, their entries, then unique id, key, headers, and value or digest of each."""
+class BatchRow(NamedTuple):
+    """first: the id of its first record, which those of the others follow. time: of all its records, in ms. live: 1 if one of them is
+    not carried. body: their number, their entries, then unique id, key, headers, and value or digest of each. The first and the last
+    record are never GONE, so that a partition begins where its first row does."""
 
     first: int
     time: int
@@ -51,7 +52,7 @@ class Pile:
     """Records of one slot, in order, of which a batch will be made.
 
     numbers: what the caller knows each of them by. marks: of those that have a digest or a unique id. contents: the values that came with
-    a digest. size: bytes, without those of contents."""
+    a digest. live: see BatchRow. size: bytes of parts. entries, parts: what the body will be made of, all records' one after the other."""
 
     __slots__ = ("contents", "entries", "live", "marks", "numbers", "parts", "size", "slot")
 
@@ -69,14 +70,14 @@ class Pile:
         """Its records."""
         return len(self.numbers)
 
-    @property
-    def full(self) -> bool:
-        """Whether the next record belongs to another batch."""
-        return len(self.numbers) >= MOST_RECORDS or self.size >= MOST_BYTES
+    def takes(self, records: int, size: int) -> bool:
+        """Whether so many more records, of so many bytes together, belong to the same batch."""
+        return not self.numbers or (len(self.numbers) + records <= MOST_RECORDS and self.size + size <= MOST_BYTES)
 
     def add(self, number: int, draft: Draft, headers: bytes) -> None:
-        """headers: the draft's, encoded."""
-        _, key, value, _, _, carried, digest, once = draft
+        """headers: the draft's, encoded. An empty unique id is none. Raises ValueError for a digest that is no SHA-256."""
+        _, key, value, _, _, carried, digest, unique = draft
+        once = unique or None
         flags = CARRIED if carried else 0
         if key is not None:
             flags |= KEYED
@@ -100,7 +101,7 @@ class Pile:
         self.size += len(once) + len(key) + len(headers) + len(last)
 
     def extend(self, other: "Pile") -> None:
-        """Puts the records of another pile of the slot behind its own."""
+        """Puts the records of another pile of the slot, maybe another caller's, behind its own."""
         self.marks += [mark._replace(rank=len(self) + mark.rank) for mark in other.marks]
         self.contents |= other.contents
         self.numbers += other.numbers
@@ -125,10 +126,10 @@ class Pile:
             left.put(number, flags, once, key, headers, last, size)
         return left
 
-    def batch(self, first: int, time: int) -> Batch:
+    def batch(self, first: int, time: int) -> BatchRow:
         """The row, its first record having that id."""
         head = struct.pack(f"<{len(self.entries) + 1}I", len(self.numbers), *self.entries)
-        return Batch(first, time, self.live, b"".join((head, *self.parts)))
+        return BatchRow(first, time, self.live, b"".join((head, *self.parts)))
 
 
 def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int, largest: int) -> list[Pile]:
@@ -148,7 +149,7 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
             raise TooLarge(f"a record of {size} bytes for topic {topic.name}: the log takes {largest}")
         slot = topic.slot(partition)
         pile = last.get(slot)
-        if pile is None or pile.full:
+        if pile is None or not pile.takes(1, size if draft.digest is None else size - len(value)):
             pile = last[slot] = Pile(slot)
             piles.append(pile)
         pile.add(number, draft, encoded)
@@ -162,16 +163,22 @@ unique id, key, headers and value. No NamedTuple, because it costs as much again
 
 def entries(first: int, body: bytes) -> Iterator[Entry]:
     """The records in a body, in order, without those that are GONE. Raises Fatal where it is none."""
+    number = first
     try:
         (count,) = _COUNT.unpack_from(body)
         at = _COUNT.size + count * _ENTRY.size
         for flags, once, key, headers, size in _ENTRY.iter_unpack(memoryview(body)[_COUNT.size : at]):
+            behind = at + once + key + headers + (DIGEST_BYTES if flags & SHARED else size)
+            if behind > len(body):
+                raise struct.error("it is cut short")
             if not flags & GONE:
-                yield first, flags, at, once, key, headers, size
-            at += once + key + headers + (DIGEST_BYTES if flags & SHARED else size)
-            first += 1
+                yield number, flags, at, once, key, headers, size
+            at = behind
+            number += 1
+        if number != first + count:
+            raise struct.error("it has fewer records than it says")
     except struct.error as error:
-        raise Fatal(f"the records from row {first} on are damaged; restore the log from a copy") from error
+        raise Fatal(f"the batch of records from id {first} on is damaged ({error}); restore the log from a copy") from error
 
 
 def digest_in(body: bytes, entry: Entry) -> bytes:
@@ -214,32 +221,30 @@ def record_in(topic: str, time: int, body: bytes, entry: Entry, contents: Mappin
     )
 
 
-KEEP = Revision(b"", ())
-"""Stands for no change; known by its identity."""
-
-
-def revised(batch: Batch, changes: Mapping[int, Revision | None]) -> Batch | None:
-    """The batch with the records of these ids changed, or without them (None). None when nothing is left of it."""
-    left: Pile | None = None
-    begin = behind = batch.first
-    for entry in entries(batch.first, batch.body):
+def revised(row: BatchRow, changes: Mapping[int, Revision | None]) -> list[BatchRow]:
+    """What becomes of a batch with the records of these ids changed, or without them (None): none, or several where values have grown.
+    Those that go from the beginning or the end leave nothing behind, others an entry that is GONE."""
+    made: list[tuple[int, Pile]] = []
+    behind = row.first
+    for entry in entries(row.first, row.body):
         number, flags, at, once, key, headers, size = entry
-        change = changes.get(number, KEEP)
-        if change is None:
+        change = changes.get(number)
+        if change is None and number in changes:
             continue
-        if left is None:
-            left, begin, behind = Pile(0), number, number
-        for gone in range(behind, number):
-            left.put(gone, GONE | CARRIED, b"", b"", b"", b"", 0)
-        behind = number + 1
-        unique = batch.body[at : at + once]
+        unique = row.body[at : at + once]
         at += once
         split = at + key
         end = split + headers
-        name = batch.body[at:split]
-        if change is KEEP:
-            last = digest_in(batch.body, entry) if flags & SHARED else batch.body[end : end + size]
-            left.put(number, flags, unique, name, batch.body[split:end], last, size)
+        name, encoded = row.body[at:split], row.body[split:end]
+        if change is None:
+            last = digest_in(row.body, entry) if flags & SHARED else row.body[end : end + size]
         else:
-            left.put(number, flags & ~SHARED, unique, name, encode_headers(change.headers), change.value, len(change.value))
-    return left.batch(begin, batch.time) if left else None
+            flags, encoded, last, size = flags & ~SHARED, encode_headers(change.headers), change.value, len(change.value)
+        if not made or not made[-1][1].takes(number - behind + 1, once + key + len(encoded) + len(last)):
+            made.append((number, Pile(row.first >> OFFSET_BITS)))
+        else:
+            for gone in range(behind, number):
+                made[-1][1].put(gone, GONE | CARRIED, b"", b"", b"", b"", 0)
+        made[-1][1].put(number, flags, unique, name, encoded, last, size)
+        behind = number + 1
+    return [pile.batch(first, row.time) for first, pile in made]

@@ -220,10 +220,11 @@ class SqliteTarget(Target):
 def _once(pile: Pile, known: set[tuple[int, bytes]]) -> None:
     """Leaves a unique id to the first of the records that bear it: all are copied, also where the other log had a repeat."""
     for place, mark in enumerate(pile.marks):
-        name = (topic_of(pile.slot), mark.once or b"")
-        if mark.once is not None and name in known:
-            pile.marks[place] = mark._replace(once=None)
-        known.add(name)
+        if mark.once is not None:
+            name = (topic_of(pile.slot), mark.once)
+            if name in known:
+                pile.marks[place] = mark._replace(once=None)
+            known.add(name)
 
 
 _WORKERS = (

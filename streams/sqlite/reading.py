@@ -5,12 +5,12 @@ import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streams.errors import TopicMissing
+from streams.errors import Fatal, TopicMissing
 from streams.record import Record
 from streams.sqlite import schema
 from streams.sqlite.batches import CARRIED, SHARED, Entry, digest_in, entries, record_in
@@ -24,7 +24,7 @@ PAGE_BYTES = 8 << 20
 
 
 class Page(NamedTuple):
-    """Records of a range of ids. end: the id up to which the range was looked through. size: bytes of their values."""
+    """Records of a range of ids. end: the id up to which the range was looked through. size: bytes of their values, if asked for."""
 
     records: list[Record]
     end: int
@@ -54,9 +54,9 @@ class Span(NamedTuple):
 _NOTHING: dict[bytes, bytes] = {}
 
 _BATCHES = """SELECT first, time, body FROM batches
-    WHERE first >= coalesce((SELECT max(first) FROM batches WHERE first <= ?1), ?1) AND first < ?2 ORDER BY first"""
-_LIVE = """SELECT first, time, body FROM batches INDEXED BY live WHERE live = 1 AND first < ?2
-    AND first >= coalesce((SELECT max(first) FROM batches INDEXED BY live WHERE live = 1 AND first <= ?1), ?1) ORDER BY first"""
+    WHERE first < ? AND first >= coalesce((SELECT max(first) FROM batches WHERE first <= ?), ?) ORDER BY first"""
+_LIVE = """SELECT first, time, body FROM batches INDEXED BY live WHERE live = 1
+    AND first < ? AND first >= coalesce((SELECT max(first) FROM batches INDEXED BY live WHERE live = 1 AND first <= ?), ?) ORDER BY first"""
 """A batch that begins before the first id may hold it."""
 _AROUND = """SELECT first, time, body FROM batches
     WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
@@ -115,24 +115,24 @@ class Reading:
         size = count = 0
         end = high
         with self._snapshot() as connection:
-            batches = connection.execute(_LIVE if live else _BATCHES, (low, high))
-            for first, time, body in batches:
-                for entry in entries(first, body):
-                    number, flags, *_, value = entry
-                    if not low <= number < high or flags & passed_over:
+            with closing(connection.execute(_LIVE if live else _BATCHES, (high, low, low))) as batches:
+                for first, time, body in batches:
+                    for entry in entries(first, body):
+                        number, flags, *_, value = entry
+                        if not low <= number < high or flags & passed_over:
+                            continue
+                        if flags & SHARED and values:
+                            shared.append((time, body, entry))
+                        else:  # at once, so that no body is kept that holds a large value
+                            records.append(record_in(topic, time, body, entry, _NOTHING if values else None))
+                        count += 1
+                        size += value if values else 0
+                        if count == limit or size >= PAGE_BYTES:
+                            end = number + 1
+                            break
+                    else:
                         continue
-                    if flags & SHARED and values:
-                        shared.append((time, body, entry))
-                    else:  # at once, so that no body is kept that holds large values
-                        records.append(record_in(topic, time, body, entry, _NOTHING if values else None))
-                    count += 1
-                    size += value
-                    if count == limit or size >= PAGE_BYTES:
-                        end = number + 1
-                        break
-                if end < high or count == limit:
                     break
-            batches.close()
             contents = self._contents(connection, shared, keep=live)
         if shared:
             records += [record_in(topic, *one, contents) for one in shared]
@@ -142,12 +142,8 @@ class Reading:
     def these(self, wanted: Mapping[int, str]) -> dict[int, Record]:
         """The records of these ids that are there, by id. wanted: the topic of each id."""
         with self._snapshot() as connection:
-            found = [
-                (time, body, entry)
-                for first, time, body in connection.execute(_AROUND, (json.dumps(list(wanted)),))
-                for entry in entries(first, body)
-                if entry[0] in wanted
-            ]
+            with closing(connection.execute(_AROUND, (json.dumps(list(wanted)),))) as batches:
+                found = [(time, body, entry) for first, time, body in batches for entry in entries(first, body) if entry[0] in wanted]
             contents = self._contents(connection, found)
         return {one[2][0]: record_in(wanted[one[2][0]], *one, contents) for one in found}
 
@@ -159,7 +155,8 @@ class Reading:
             try:
                 yield self._connection
             finally:
-                self._connection.execute("COMMIT")
+                if self._connection.in_transaction:  # SQLite ends it by itself after some errors
+                    self._connection.execute("COMMIT")
 
     def _contents(self, connection: sqlite3.Connection, found: Sequence[_Found], *, keep: bool = False) -> dict[bytes, bytes]:
         """The values of those that are SHARED, by digest. keep: others will ask for them soon."""
@@ -174,6 +171,8 @@ class Reading:
             if keep:
                 self._recent.keep(read)
             contents |= read
+            if gone := [digest for digest in missing if digest not in contents]:
+                raise Fatal(f"{self._path}: the contents {gone[0].hex()} are not there; restore the log from a copy")
         return contents
 
     def oldest(self, slot: int) -> float:
@@ -182,7 +181,7 @@ class Reading:
         return found[1] if found else math.inf
 
     def between(self, slot: int, span: Span) -> tuple[int, int]:
-        """The row ids that a span covers in a slot, up to what is committed now."""
+        """The ids that a span covers in a slot, up to what is committed now."""
         head = self.heads([slot])[slot]
         first, last = max(head.first, span.start or 0), head.next
         if span.since is not None:

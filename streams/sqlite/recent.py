@@ -1,4 +1,4 @@
-"""The newest values of the log, kept in memory: what was just written is read at once by one group after another."""
+"""Values that were just written or read, kept in memory: one group after another asks for them."""
 
 import threading
 from collections import OrderedDict
@@ -27,7 +27,7 @@ class Recent:
         """Keeps these, and gives up the oldest where that is too much."""
         with self._gate:
             for digest, value in values.items():
-                if digest not in self._values:
+                if digest not in self._values and len(value) <= self._limit >> 4:  # so that one alone does not push out all others
                     self._values[digest] = value
                     self._size += len(value)
             while self._size > self._limit:

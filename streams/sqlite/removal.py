@@ -2,16 +2,15 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from fcntl import LOCK_EX, flock
 from os import close
 from pathlib import Path
-from typing import Any
 
 from streams.log import Revision
 from streams.sqlite import schema
-from streams.sqlite.batches import KEEP, SHARED, Batch, digest_in, entries, once_in, revised
+from streams.sqlite.batches import SHARED, BatchRow, digest_in, entries, once_in, revised
 from streams.sqlite.border import border
 from streams.sqlite.slots import OFFSET_BITS, ranges, topic_of
 
@@ -23,7 +22,7 @@ STEP_BYTES = 8 << 20
 def revise(connection: sqlite3.Connection, changes: Mapping[int, Revision | None]) -> None:
     """Changes the records of these ids, or drops them (None), within the writer's transaction. What they held is overwritten."""
     with _overwriting(connection):
-        _revise(connection, _batches(connection, _AROUND, (json.dumps(list(changes)),)), changes)
+        _revise(connection, [BatchRow(*row) for row in connection.execute(_AROUND, (json.dumps(list(changes)),))], changes)
 
 
 def trim(connection: sqlite3.Connection, slot: int, before: int) -> int:
@@ -33,40 +32,42 @@ def trim(connection: sqlite3.Connection, slot: int, before: int) -> int:
     (passed,) = connection.execute("SELECT min(offset) FROM standings WHERE slot = ?", (slot,)).fetchone()
     low, high = ranges(slot, first, end if passed is None else min(passed, end))
     size = 0
-    batches: list[Batch] = []
+    rows: list[BatchRow] = []
     dropped: list[int] = []
-    for batch in _batches(connection, _FROM, (low, high)):
-        expired = [entry for entry in entries(batch.first, batch.body) if entry[0] < high]
-        if batch.time >= before or size >= STEP_BYTES or len(dropped) + len(expired) > STEP_RECORDS:
+    with closing(connection.execute(_FROM, (low, high))) as found:
+        for row in map(BatchRow._make, found):
+            if row.time >= before:
+                break
+            rows.append(row)
+            for number, *_, length in entries(row.first, row.body):
+                if number >= high or len(dropped) == STEP_RECORDS or size >= STEP_BYTES:
+                    break
+                dropped.append(number)
+                size += length
+            else:
+                continue
             break
-        batches.append(batch)
-        dropped += [number for number, *_ in expired]
-        size += sum(value for *_, value in expired)
     if dropped:
-        _revise(connection, batches, dict.fromkeys(dropped))
+        _revise(connection, rows, dict.fromkeys(dropped))
         connection.execute("UPDATE heads SET first = ? WHERE slot = ?", (first + dropped[-1] + 1 - low, slot))
     return len(dropped)
 
 
-def _batches(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> Iterator[Batch]:
-    return (Batch(*row) for row in connection.execute(query, values))
-
-
-def _revise(connection: sqlite3.Connection, batches: Iterable[Batch], changes: Mapping[int, Revision | None]) -> None:
+def _revise(connection: sqlite3.Connection, rows: Iterable[BatchRow], changes: Mapping[int, Revision | None]) -> None:
     onces: list[tuple[int, bytes | None, int]] = []
     shared: list[tuple[bytes, int]] = []
-    after: list[tuple[int, Batch | None]] = []
-    for batch in batches:
-        for entry in entries(batch.first, batch.body):
+    for row in rows:
+        touched = [entry for entry in entries(row.first, row.body) if entry[0] in changes]
+        if not touched:  # the row before an id that is not there
+            continue
+        for entry in touched:
             number, flags, *_ = entry
-            if number in changes and flags & SHARED:
-                shared.append((digest_in(batch.body, entry), number))
-            if changes.get(number, KEEP) is None:
-                onces.append((topic_of(number >> OFFSET_BITS), once_in(batch.body, entry), number))
-        after.append((batch.first, revised(batch, changes)))
-    connection.executemany("DELETE FROM batches WHERE first = ?", [(first,) for first, batch in after if batch is None])
-    kept = [(batch.first, batch.live, batch.body, first) for first, batch in after if batch is not None]
-    connection.executemany("UPDATE batches SET first = ?, live = ?, body = ? WHERE first = ?", kept)
+            if flags & SHARED:
+                shared.append((digest_in(row.body, entry), number))
+            if changes[number] is None:
+                onces.append((topic_of(number >> OFFSET_BITS), once_in(row.body, entry), number))
+        connection.execute("DELETE FROM batches WHERE first = ?", (row.first,))
+        connection.executemany("INSERT INTO batches (first, time, live, body) VALUES (?, ?, ?, ?)", revised(row, changes))
     connection.executemany("DELETE FROM onces WHERE topic = ? AND once = ? AND id = ?", onces)
     connection.executemany(_DROP_REFERRER, shared)
     connection.executemany(_DROP_CONTENT, [(digest,) for digest, _ in shared])

@@ -62,7 +62,7 @@ class Job:
 class Writer:
     """Takes jobs from any thread, in order, and answers each when it is durable.
 
-    clock: milliseconds since 1970. written: called after each commit with what it stored. patience: seconds that
+    clock: milliseconds since 1970. written: called after each commit with the piles of its jobs. patience: seconds that
     `call` waits before it takes back a job that has not begun, because another process holds the lock file.
     """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.errors import Fenced
+from streams.errors import Fatal, Fenced
 from streams.log import TopicSpec
 from streams.record import Draft, TopicPartition
 from streams.sqlite import SqliteLog, schema
@@ -52,6 +52,31 @@ def test_the_same_bytes_are_stored_once(log: SqliteLog, path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT count(*) FROM contents").fetchone() == (1,)
     assert {(record.value, record.digest) for topic in ("a", "b") for record in log.read(topic)} == {(mail, b"d" * 32)}
+
+
+def test_a_damaged_batch_is_fatal_and_keeps_nobody_from_clearing_up(log: SqliteLog, path: Path) -> None:
+    """Also while the error is kept, with the frames that it came through."""
+    place = log.append([Draft("a", None, b"%d" % number, partition=0) for number in range(3)])[0].position
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE batches SET body = substr(body, 1, length(body) - 1)")
+    with pytest.raises(Fatal, match="damaged") as read:
+        list(log.read("a"))
+    with pytest.raises(Fatal, match="damaged") as fetched:
+        log.fetch([place])
+    log.append([Draft("a", None, b"3", partition=0)])
+    assert log.extents("a")[0].end == 4
+    assert log.scrub()
+    assert read.value is not fetched.value
+
+
+def test_values_that_are_not_there_are_fatal(log: SqliteLog, path: Path) -> None:
+    with closing(SqliteLog(path)) as another:
+        another.append([Draft("a", None, b"mail", digest=b"d" * 32)])
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("DELETE FROM contents")
+    with pytest.raises(Fatal, match="6464"):
+        list(log.read("a"))
+    assert [record.value for record in log.read("a", values=False)] == [b""]
 
 
 def test_passing_over_carried_records_takes_no_more_steps_however_many_there_are(log: SqliteLog) -> None:

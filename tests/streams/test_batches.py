@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streams.errors import Fatal, TooLarge
 from streams.log import Revision
 from streams.record import Draft, Record
-from streams.sqlite.batches import MOST_BYTES, MOST_RECORDS, Batch, Pile, entries, once_in, pack, record_in, revised
+from streams.sqlite.batches import MOST_BYTES, MOST_RECORDS, BatchRow, Pile, entries, once_in, pack, record_in, revised
 from streams.sqlite.recent import Recent
 from streams.sqlite.slots import Topic
 
@@ -28,7 +28,7 @@ drafts = st.builds(
     headers,
     st.booleans(),
     st.booleans(),
-    st.none() | st.binary(min_size=1, max_size=20),
+    st.none() | octets,
 )
 
 
@@ -36,7 +36,7 @@ def packed(*some: Draft) -> list[Pile]:
     return pack(some, TOPICS.__getitem__, 0, 1 << 30)
 
 
-def records(batch: Batch, contents: Mapping[bytes, bytes]) -> list[Record]:
+def records(batch: BatchRow, contents: Mapping[bytes, bytes]) -> list[Record]:
     return [record_in("a", batch.time, batch.body, entry, contents) for entry in entries(batch.first, batch.body)]
 
 
@@ -49,7 +49,7 @@ def test_what_is_put_in_comes_out(some: list[Draft]) -> None:
     ]
     assert records(batch, pile.contents) == expected
     assert batch.live == (not all(one.carried for one in some))
-    assert [once_in(batch.body, entry) for entry in entries(batch.first, batch.body)] == [one.unique for one in some]
+    assert [once_in(batch.body, entry) for entry in entries(batch.first, batch.body)] == [one.unique or None for one in some]
 
 
 @given(st.lists(drafts, min_size=1, max_size=10), st.data())
@@ -66,10 +66,18 @@ def test_what_is_revised_changes_and_the_rest_stays_where_it_is(some: list[Draft
             expected.append(record._replace(value=new.value, headers=new.headers, digest=None))
         elif new is not None:
             expected.append(record)
-    assert (records(after, pile.contents) if after else []) == expected
-    kept = [once_in(after.body, entry) for entry in entries(after.first, after.body)] if after else []
-    assert kept == [some[record.offset].unique for record in expected]
-    assert after is None or (after.first == expected[0].offset and after.live == (not all(one.carried for one in expected)))
+    assert [record for row in after for record in records(row, pile.contents)] == expected
+    kept = [once_in(row.body, entry) for row in after for entry in entries(row.first, row.body)]
+    assert kept == [some[record.offset].unique or None for record in expected]
+    assert [row.first for row in after] == [record.offset for record in expected[:1]]
+    assert all(row.live == (not all(one.carried for one in expected)) for row in after)
+
+
+def test_what_grows_when_it_is_revised_goes_into_several() -> None:
+    (pile,) = packed(*[Draft("a", None, b"", carried=number < 2) for number in range(4)])
+    large = Revision(bytes(MOST_BYTES + 1), ())
+    after = revised(pile.batch(5, TIME), {5: None, 6: large, 7: large})
+    assert [(row.first, row.live, len(records(row, {}))) for row in after] == [(6, 0, 1), (7, 1, 1), (8, 1, 1)]
 
 
 @given(st.lists(drafts, min_size=1, max_size=10), st.data())
@@ -96,13 +104,13 @@ def test_a_pile_behind_another_is_what_both_together_make(some: list[Draft], mor
     assert (pile.marks, pile.contents, pile.size) == (expected.marks, expected.contents, expected.size)
 
 
-def test_a_batch_ends_where_reading_one_record_of_it_would_cost_too_much() -> None:
+def test_a_batch_is_not_so_large_that_reading_one_record_of_it_would_cost_too_much() -> None:
     many = packed(*[Draft("a", None, b"") for _ in range(MOST_RECORDS + 1)])
     assert [len(pile) for pile in many] == [MOST_RECORDS, 1]
-    large = packed(Draft("a", None, bytes(MOST_BYTES)), Draft("a", None, b""))
-    assert [len(pile) for pile in large] == [1, 1]
-    shared = packed(Draft("a", None, bytes(MOST_BYTES), digest=b"d" * 32), Draft("a", None, b""))
-    assert [len(pile) for pile in shared] == [2]
+    large = packed(Draft("a", None, b""), Draft("a", None, bytes(MOST_BYTES + 1)), Draft("a", None, b""))
+    assert [len(pile) for pile in large] == [1, 1, 1]
+    shared = packed(Draft("a", None, b""), Draft("a", None, bytes(MOST_BYTES), digest=b"d" * 32), Draft("a", None, b""))
+    assert [len(pile) for pile in shared] == [3]
 
 
 def test_drafts_without_key_or_partition_go_to_one_together() -> None:
@@ -116,17 +124,19 @@ def test_a_record_is_too_large_with_its_key_and_headers() -> None:
         pack([Draft("a", b"key", b"a value.")], TOPICS.__getitem__, 0, 10)
 
 
-def test_a_damaged_body_is_fatal() -> None:
-    with pytest.raises(Fatal, match="damaged"):
-        list(entries(0, b"\x01"))
-    with pytest.raises(Fatal, match="damaged"):
-        list(entries(0, b"\xff\xff\xff\x00 too short"))
+def test_a_body_that_is_cut_short_is_fatal() -> None:
+    (pile,) = packed(*[Draft("a", b"key", b"value", (("h", b"v"),)) for _ in range(3)])
+    _, _, _, body = pile.batch(7, TIME)
+    assert len(list(entries(7, body))) == 3
+    for length in range(len(body)):
+        with pytest.raises(Fatal, match="from id 7 on is damaged"):
+            list(entries(7, body[:length]))
 
 
 def test_the_newest_values_are_kept_up_to_a_size() -> None:
-    recent = Recent(limit=10)
-    recent.keep({b"1": b"four", b"2": b"four"})
-    recent.keep({b"2": b"four", b"3": b"two"})
-    assert recent.found([b"1", b"2", b"3", b"4"]) == {b"2": b"four", b"3": b"two"}
-    recent.keep({b"5": b"larger than all"})
-    assert recent.found([b"2", b"3", b"5"]) == {}
+    recent = Recent(limit=64)
+    for number in range(17):
+        recent.keep({b"%d" % number: b"four", b"0": b"four"})
+    assert recent.found([b"0", b"1", b"2", b"16", b"17"]) == {b"1": b"four", b"2": b"four", b"16": b"four"}
+    recent.keep({b"large": b"more than a sixteenth"})
+    assert len(recent.found(b"%d" % number for number in range(17))) == 16
