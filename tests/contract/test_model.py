@@ -193,4 +193,4 @@ class Beside(RuleBasedStateMachine):
 
 
 TestModel = Beside.TestCase
-TestModel.settings = settings(max_examples=20, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+TestModel.settings = settings(max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
