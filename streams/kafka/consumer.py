@@ -214,15 +214,13 @@ class KafkaConsumer(Consumer):
 
     def _taken(self, partitions: list[At]) -> None:
         """Has the caller finish, waits for what is under way, and gives the partitions up."""
-        if self._open:  # a client that leaves may never answer; `close` has asked before
-            self._membership.renew()
+        self._membership.renew()
         self._give_up(frozenset(at.partition for at in partitions))
 
     def _lost(self, partitions: list[At]) -> None:
         """Others have our partitions already: nothing of what is under way may be stored."""
         self._pipeline.fail(Fenced(f"group {self._group} gave our partitions to others, because it did not hear from us for its session"))
-        if self._open:
-            self._membership.renew()
+        self._membership.renew()
         self._member = None
         self._give_up(frozenset(at.partition for at in partitions))
 
@@ -296,6 +294,7 @@ class KafkaConsumer(Consumer):
             self._leave()
 
     def _leave(self) -> None:
+        self._membership.leave()
         try:
             with self._clients.border(f"leaving group {self._group}"):
                 self._client.close()

@@ -23,6 +23,7 @@ class Membership:
         self._group = group
         self._known: tuple[str | None, Any] = (None, None)
         self._wanted = False
+        self._leaving = False
 
     @property
     def member(self) -> str | None:
@@ -35,6 +36,8 @@ class Membership:
         The id is read before and after: one that changed in between leaves metadata that may be of neither, and metadata without
         a member id would be taken by Kafka from anybody.
         """
+        if self._leaving:
+            return
         try:
             before = self._consumer.memberid() or None
             metadata = self._consumer.consumer_group_metadata()
@@ -43,6 +46,10 @@ class Membership:
             before, metadata, after = None, None, None
         self._known = (after, metadata) if before == after else (None, None)
         self._wanted = False
+
+    def leave(self) -> None:
+        """Leaves what is known as it is from now on. A client that closes calls back what has it give up, and may never answer there."""
+        self._leaving = True
 
     def renew_if_wanted(self) -> None:
         """As `renew`, when the committing thread waits for it."""

@@ -21,12 +21,12 @@ class Stored(NamedTuple):
     runs: list[tuple[int, list[int]]]
     repeats: dict[int, int]
 
-    def places(self) -> dict[int, int]:
-        """The id of each record, by its number."""
+    def places(self) -> list[int]:
+        """The id of each record, in the order of their numbers."""
         found = dict(self.repeats)
         for first, numbers in self.runs:
             found.update(zip(numbers, range(first, first + len(numbers)), strict=True))
-        return found
+        return [found[number] for number in sorted(found)]
 
 
 class Heads:

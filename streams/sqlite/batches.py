@@ -157,8 +157,12 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
 
 
 Entry = tuple[int, int, int, int, int, int, int]
-"""A record in a body: its id, its flags, where its unique id begins, which key, headers, and value or digest follow, and the bytes of
-unique id, key, headers and value. No NamedTuple, because it costs as much again to build one for each record that is read."""
+"""A record in a body: its id, its flags, where its unique id, its key, its headers, and its value or digest begin, and the bytes of its
+value. No NamedTuple, because it costs as much again to build one for each record that is read."""
+
+AROUND = """SELECT first, time, live, body FROM batches
+    WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
+"""The batches that hold the records of these ids, a JSON list. For an id that is not there, one that does not hold it may come."""
 
 
 def entries(first: int, body: bytes) -> Iterator[Entry]:
@@ -168,11 +172,14 @@ def entries(first: int, body: bytes) -> Iterator[Entry]:
         (count,) = _COUNT.unpack_from(body)
         at = _COUNT.size + count * _ENTRY.size
         for flags, once, key, headers, size in _ENTRY.iter_unpack(memoryview(body)[_COUNT.size : at]):
-            behind = at + once + key + headers + (DIGEST_BYTES if flags & SHARED else size)
+            named = at + once
+            headed = named + key
+            last = headed + headers
+            behind = last + (DIGEST_BYTES if flags & SHARED else size)
             if behind > len(body):
                 raise struct.error("it is cut short")
             if not flags & GONE:
-                yield number, flags, at, once, key, headers, size
+                yield number, flags, at, named, headed, last, size
             at = behind
             number += 1
         if number != first + count:
@@ -183,39 +190,35 @@ def entries(first: int, body: bytes) -> Iterator[Entry]:
 
 def digest_in(body: bytes, entry: Entry) -> bytes:
     """The digest of a record that is SHARED."""
-    _, _, at, once, key, headers, _ = entry
-    at += once + key + headers
-    return body[at : at + DIGEST_BYTES]
+    *_, last, _ = entry
+    return body[last : last + DIGEST_BYTES]
 
 
 def once_in(body: bytes, entry: Entry) -> bytes | None:
     """The unique id of a record."""
-    _, _, at, once, *_ = entry
-    return body[at : at + once] if once else None
+    _, _, at, named, *_ = entry
+    return body[at:named] or None
 
 
 def record_in(topic: str, time: int, body: bytes, entry: Entry, contents: Mapping[bytes, bytes] | None) -> Record:
     """A record of that topic. time: its batch's, in ms. contents: the values of those that are SHARED, by digest; None leaves all values
     and digests out."""
-    number, flags, at, once, key, headers, size = entry
-    at += once
-    split = at + key
-    end = split + headers
+    number, flags, _, named, headed, last, size = entry
     value, digest = b"", None
     if contents is not None:
         if flags & SHARED:
-            digest = body[end : end + DIGEST_BYTES]
+            digest = body[last : last + DIGEST_BYTES]
             value = contents[digest]
         else:
-            value = body[end : end + size]
+            value = body[last : last + size]
     return Record(
         topic,
         partition_of(number >> OFFSET_BITS),
         number & MAX_OFFSET,
         time,
-        body[at:split] if flags & KEYED else None,
+        body[named:headed] if flags & KEYED else None,
         value,
-        decode_headers(body, split) if headers else (),
+        decode_headers(body, headed) if last > headed else (),
         flags & CARRIED != 0,
         digest,
     )
@@ -227,24 +230,21 @@ def revised(row: BatchRow, changes: Mapping[int, Revision | None]) -> list[Batch
     made: list[tuple[int, Pile]] = []
     behind = row.first
     for entry in entries(row.first, row.body):
-        number, flags, at, once, key, headers, size = entry
+        number, flags, at, named, headed, end, size = entry
         change = changes.get(number)
-        if change is None and number in changes:
+        if change is not None:
+            flags, headers, last, size = flags & ~SHARED, encode_headers(change.headers), change.value, len(change.value)
+        elif number in changes:
             continue
-        unique = row.body[at : at + once]
-        at += once
-        split = at + key
-        end = split + headers
-        name, encoded = row.body[at:split], row.body[split:end]
-        if change is None:
-            last = digest_in(row.body, entry) if flags & SHARED else row.body[end : end + size]
         else:
-            flags, encoded, last, size = flags & ~SHARED, encode_headers(change.headers), change.value, len(change.value)
-        if not made or not made[-1][1].takes(number - behind + 1, once + key + len(encoded) + len(last)):
+            headers = row.body[headed:end]
+            last = digest_in(row.body, entry) if flags & SHARED else row.body[end : end + size]
+        once, key = row.body[at:named], row.body[named:headed]
+        if not made or not made[-1][1].takes(number - behind + 1, len(once) + len(key) + len(headers) + len(last)):
             made.append((number, Pile(row.first >> OFFSET_BITS)))
         else:
             for gone in range(behind, number):
                 made[-1][1].put(gone, GONE | CARRIED, b"", b"", b"", b"", 0)
-        made[-1][1].put(number, flags, unique, name, encoded, last, size)
+        made[-1][1].put(number, flags, once, key, headers, last, size)
         behind = number + 1
     return [pile.batch(first, row.time) for first, pile in made]

@@ -117,11 +117,9 @@ class SqliteLog(Log):
         if not drafts:
             return []
         stored = self._shared.writer.call(piles=self._shared.pack(drafts)).stored
-        places = stored.places()
         return [
             Appended(Position(self.id, draft.topic, partition_of(place >> OFFSET_BITS), place & MAX_OFFSET), number in stored.repeats)
-            for number, draft in enumerate(drafts)
-            for place in (places[number],)
+            for number, (draft, place) in enumerate(zip(drafts, stored.places(), strict=True))
         ]
 
     def consumer(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from streams.errors import Fatal, TopicMissing
 from streams.record import Record
 from streams.sqlite import schema
-from streams.sqlite.batches import CARRIED, SHARED, Entry, digest_in, entries, record_in
+from streams.sqlite.batches import AROUND, CARRIED, SHARED, Entry, digest_in, entries, record_in
 from streams.sqlite.border import border
 from streams.sqlite.recent import Recent
 from streams.sqlite.slots import MAX_OFFSET, Topic, ranges
@@ -51,15 +51,11 @@ class Span(NamedTuple):
     until: int | None = None
 
 
-_NOTHING: dict[bytes, bytes] = {}
-
 _BATCHES = """SELECT first, time, body FROM batches
     WHERE first < ? AND first >= coalesce((SELECT max(first) FROM batches WHERE first <= ?), ?) ORDER BY first"""
 _LIVE = """SELECT first, time, body FROM batches INDEXED BY live WHERE live = 1
     AND first < ? AND first >= coalesce((SELECT max(first) FROM batches INDEXED BY live WHERE live = 1 AND first <= ?), ?) ORDER BY first"""
 """A batch that begins before the first id may hold it."""
-_AROUND = """SELECT first, time, body FROM batches
-    WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
 _MOST_CONTENTS = 64
 _CONTENTS = f"SELECT digest, value FROM contents WHERE digest IN ({','.join('?' * _MOST_CONTENTS)})"
 
@@ -111,6 +107,7 @@ class Reading:
         where a batch has no others. values: False leaves values and digests out."""
         records: list[Record] = []
         shared: list[_Found] = []
+        contents: dict[bytes, bytes] | None = {} if values else None
         passed_over = CARRIED if live else 0
         size = count = 0
         end = high
@@ -124,7 +121,7 @@ class Reading:
                         if flags & SHARED and values:
                             shared.append((time, body, entry))
                         else:  # at once, so that no body is kept that holds a large value
-                            records.append(record_in(topic, time, body, entry, _NOTHING if values else None))
+                            records.append(record_in(topic, time, body, entry, contents))
                         count += 1
                         size += value if values else 0
                         if count == limit or size >= PAGE_BYTES:
@@ -133,7 +130,8 @@ class Reading:
                     else:
                         continue
                     break
-            contents = self._contents(connection, shared, keep=live)
+            if shared:
+                contents = self._contents(connection, shared, keep=live)
         if shared:
             records += [record_in(topic, *one, contents) for one in shared]
             records.sort(key=attrgetter("offset"))
@@ -142,9 +140,9 @@ class Reading:
     def these(self, wanted: Mapping[int, str]) -> dict[int, Record]:
         """The records of these ids that are there, by id. wanted: the topic of each id."""
         with self._snapshot() as connection:
-            with closing(connection.execute(_AROUND, (json.dumps(list(wanted)),))) as batches:
-                found = [(time, body, entry) for first, time, body in batches for entry in entries(first, body) if entry[0] in wanted]
-            contents = self._contents(connection, found)
+            with closing(connection.execute(AROUND, (json.dumps(list(wanted)),))) as batches:
+                found = [(time, body, entry) for first, time, _, body in batches for entry in entries(first, body) if entry[0] in wanted]
+            contents = self._contents(connection, [one for one in found if one[2][1] & SHARED])
         return {one[2][0]: record_in(wanted[one[2][0]], *one, contents) for one in found}
 
     @contextmanager
@@ -159,8 +157,8 @@ class Reading:
                     self._connection.execute("COMMIT")
 
     def _contents(self, connection: sqlite3.Connection, found: Sequence[_Found], *, keep: bool = False) -> dict[bytes, bytes]:
-        """The values of those that are SHARED, by digest. keep: others will ask for them soon."""
-        digests = [digest_in(body, entry) for _, body, entry in found if entry[1] & SHARED]
+        """The values of records that are SHARED, by digest. keep: others will ask for them soon."""
+        digests = [digest_in(body, entry) for _, body, entry in found]
         contents = self._recent.found(digests)
         missing = [digest for digest in digests if digest not in contents]
         if missing:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streams.log import Revision
 from streams.sqlite import schema
-from streams.sqlite.batches import SHARED, BatchRow, digest_in, entries, once_in, revised
+from streams.sqlite.batches import AROUND, SHARED, BatchRow, digest_in, entries, once_in, revised
 from streams.sqlite.border import border
 from streams.sqlite.slots import OFFSET_BITS, ranges, topic_of
 
@@ -22,7 +22,7 @@ STEP_BYTES = 8 << 20
 def revise(connection: sqlite3.Connection, changes: Mapping[int, Revision | None]) -> None:
     """Changes the records of these ids, or drops them (None), within the writer's transaction. What they held is overwritten."""
     with _overwriting(connection):
-        _revise(connection, [BatchRow(*row) for row in connection.execute(_AROUND, (json.dumps(list(changes)),))], changes)
+        _revise(connection, [BatchRow(*row) for row in connection.execute(AROUND, (json.dumps(list(changes)),))], changes)
 
 
 def trim(connection: sqlite3.Connection, slot: int, before: int) -> int:
@@ -96,8 +96,6 @@ def _overwriting(connection: sqlite3.Connection) -> Iterator[None]:
         connection.execute(f"PRAGMA secure_delete = {('OFF', 'ON', 'FAST')[before]}").fetchone()
 
 
-_AROUND = """SELECT first, time, live, body FROM batches
-    WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
 _FROM = "SELECT first, time, live, body FROM batches WHERE first >= ? AND first < ? ORDER BY first"
 _DROP_REFERRER = "DELETE FROM referrers WHERE content = (SELECT id FROM contents WHERE digest = ?) AND id = ?"
 _DROP_CONTENT = "DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM referrers WHERE content = contents.id)"

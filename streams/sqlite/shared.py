@@ -62,7 +62,8 @@ class Shared:
     def _written(self, piles: Sequence[Pile]) -> None:
         topics = {topic_of(pile.slot) for pile in piles}
         for pile in piles:
-            self.recent.keep(pile.contents)
+            if pile.contents:
+                self.recent.keep(pile.contents)
         with self._gate:
             for bell, wanted in self._bells.items():
                 if not wanted.isdisjoint(topics):

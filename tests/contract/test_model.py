@@ -98,14 +98,13 @@ class Beside(RuleBasedStateMachine):
         close(lock)
         for job, future in zip(jobs, futures, strict=True):
             stored = future.result(10).stored
-            found = stored.places()
-            for number, draft in enumerate(job):
+            for number, (draft, place) in enumerate(zip(job, stored.places(), strict=True)):
                 assert draft.partition is not None
-                at, offset = TopicPartition(draft.topic, draft.partition), found[number] & (1 << 38) - 1
+                at, offset = TopicPartition(draft.topic, draft.partition), place & (1 << 38) - 1
                 name = (draft.topic, draft.unique or b"")
                 assert (number in stored.repeats) == (draft.unique is not None and name in self.unique)
                 if number in stored.repeats:
-                    assert self.unique[name] == (TopicPartition(draft.topic, found[number] >> 38 & 4095), offset)
+                    assert self.unique[name] == (TopicPartition(draft.topic, place >> 38 & 4095), offset)
                     continue
                 first, end = self.extents[at]
                 assert offset == end
