@@ -7,15 +7,14 @@ from typing import Literal
 
 from postroom import drift
 from postroom.forgotten import forgotten
-from postroom.roles import Roles, port_fault
+from postroom.ingest.listener import fault_of
+from postroom.roles import LISTENERS, Roles, listening_place
 from postroom.settings import SettingsError
 from postroom.site import Site
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
 from topology.openpgp import KeyringError
-
-_FACTS_ROOM = 131_072
-"""Octets that the facts, the headers and the record's own frame take at most: 32 KiB of evidence, 100 recipients, and what stages add."""
+from topology.records import FACTS_ROOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,9 @@ def run(site: Site) -> Iterator[Finding]:
 
 def _log(site: Site) -> Iterator[Finding]:
     url = site.settings.log.url
-    if url.startswith("sqlite:///") and not (site.config.folder / url.removeprefix("sqlite:///")).exists():
+    if url.startswith("sqlite:///") and not (file := site.config.folder / url.removeprefix("sqlite:///")).exists():
+        if not file.parent.is_dir():
+            raise SettingsError(f"[log] url = {url}: there is no folder {file.parent}")
         yield Finding("log", "ok", f"{url} is not there yet; the first command that writes makes it")
         return
     rows = drift.compare(site)
@@ -89,7 +90,7 @@ def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:
     said = {row.max_message_bytes: row.topic for row in reversed(rows) if row.max_message_bytes is not None}
     if not said and site.settings.log.topics.max_message_bytes is not None:
         said = {site.settings.log.topics.max_message_bytes: "[log.topics]"}
-    if not said or (smallest := min(said)) >= inline + _FACTS_ROOM:
+    if not said or (smallest := min(said)) >= inline + FACTS_ROOM:
         return
     words = f"[archive] inline_limit is {inline}, and {said[smallest]} takes records up to max.message.bytes = {smallest}"
     if smallest < inline:
@@ -97,11 +98,14 @@ def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:
             "log", "wrong", f"{words}: mails between them cannot be stored; lower the one, or raise [log.topics] max_message_bytes"
         )
     else:
-        yield Finding("log", "odd", f"{words}: leave {_FACTS_ROOM} octets between them for the facts that travel with a mail")
+        yield Finding("log", "odd", f"{words}: leave {FACTS_ROOM} octets between them for the facts that travel with a mail")
 
 
 def _archive(site: Site) -> Iterator[Finding]:
-    if site.archive.directory is not None and not site.archive.directory.exists():
+    directory = site.archive.directory
+    if directory is not None and not directory.exists():
+        if not (above := next(folder for folder in directory.parents if folder.exists())).is_dir():
+            raise SettingsError(f"[archive] url = {site.archive.url}: {above} is a file, and no folder")
         yield Finding("archive", "ok", f"{site.archive.url} is not there yet; the first large mail makes it")
         return
     site.archive.get(f"sha256:{sha256(b'').hexdigest()}")  # raises Hold where it cannot be reached
@@ -150,11 +154,11 @@ def _replies(site: Site) -> Iterator[Finding]:
 
 
 def _listeners(site: Site) -> Iterator[Finding]:
-    for name in ("lmtp", "smtp"):
+    for name in LISTENERS:
         where = getattr(site.settings.ingest, name)
-        if where is None or where.startswith("unix:"):
+        if where is None:
             continue
-        if fault := port_fault(where):
-            yield Finding(name, "odd", f"[ingest] {name} = {where}: {fault}; if postroom runs already, that is it")
+        if fault := fault_of(listening_place(site, name)):
+            yield Finding(name, "odd", f"[ingest] {name} = {where}: {fault}")
         else:
             yield Finding(name, "ok", f"{where} is free")

@@ -1,5 +1,6 @@
 """The command line. Exit status: 0 done, 1 found something wrong, 2 wrong use, 75 try again later."""
 
+import errno
 import logging
 import os
 import sys
@@ -60,6 +61,23 @@ class _Commands(TyperGroup):
         import_module(f"postroom.commands.{COMMANDS[cmd_name]}").register(room)
         return get_group(room).commands[cmd_name]
 
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command, and sees to it that its output has gone out before its exit status says so."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader of our output has gone (`postroom list | head`); nothing is left to say, and nobody to say it to.
+            _mute()
+            sys.exit(0)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            _mute()
+            _say(error, EX_TEMPFAIL)
+
 
 app = typer.Typer(
     name="postroom",
@@ -95,10 +113,11 @@ def main() -> None:
         _say(error, 2)
     except (LogError, Hold) as error:
         _say(error, EX_TEMPFAIL)
-    except BrokenPipeError:
-        # The reader of our output has gone (`postroom list | head`); nothing is left to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+
+
+def _mute() -> None:
+    """What is still to be written on standard output goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(error: Exception, status: int) -> None:

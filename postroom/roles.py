@@ -1,6 +1,5 @@
 """The roles of `postroom run`: which runners and listeners they are, put together from the parts of the site."""
 
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -10,7 +9,7 @@ from handlers.python import PythonHandler
 from handlers.registry import HandlerSettingsError, HandlerSpec, NotBuilt, build
 from handlers.settle import Settle
 from handlers.stage import HandlerStage
-from postroom.ingest.listener import Listener, ListenerError
+from postroom.ingest.listener import Listener, ListenerError, Place, fault_of, place_of
 from postroom.outbox import Maildir, Outbox
 from postroom.postman import Postman
 from postroom.relay import Relay
@@ -226,11 +225,11 @@ class Roles:
     # -- listeners ------------------------------------------------------------------------------------------------------------------
 
     def probe_ports(self) -> None:
-        """Whether the listeners' places are free, before anything else is touched. Raises SettingsError."""
+        """Whether the listeners' places can be had, before anything else is touched. Raises SettingsError."""
         for name in self.names:
-            where = getattr(self._site.settings.ingest, name) if name in LISTENERS else None
-            if where and (fault := port_fault(where)):
-                raise SettingsError(f"{self._site.config.file}: [ingest] {name} = {where!r}: {fault}; is postroom running already?")
+            if name in LISTENERS and (fault := fault_of(listening_place(self._site, name))):
+                where = getattr(self._site.settings.ingest, name)
+                raise SettingsError(f"{self._site.config.file}: [ingest] {name} = {where!r}: {fault}")
 
     def services(self) -> list[Service]:
         """The listeners."""
@@ -238,28 +237,19 @@ class Roles:
 
     def _listener(self, name: str) -> Service:
         site, ingest = self._site, self._site.settings.ingest
-        where = getattr(ingest, name)
-        try:
-            if where is None:
-                raise SettingsError(f"{site.config.file}: [ingest] {name}: say where to listen, for example 127.0.0.1:8024")
-            kind: Literal["lmtp", "smtp"] = "lmtp" if name == "lmtp" else "smtp"
-            return Listener(kind, where, site.acceptor, base=site.config.folder, allow_remote=ingest.allow_remote)
-        except ListenerError as error:
-            raise SettingsError(f"{site.config.file}: {error}") from error
+        kind: Literal["lmtp", "smtp"] = "lmtp" if name == "lmtp" else "smtp"
+        return Listener(kind, getattr(ingest, name), site.acceptor, base=site.config.folder, allow_remote=ingest.allow_remote)
 
 
-def port_fault(where: str) -> str | None:
-    """Why a TCP port cannot be listened on just now, or None; a Unix socket is looked at when it is made."""
-    host, _, port = where.rpartition(":")
-    if where.startswith("unix:") or not port.isdigit():
-        return None
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host.strip("[]"), int(port)))
-        except (OSError, OverflowError) as error:
-            return str(getattr(error, "strerror", None) or error)
-    return None
+def listening_place(site: Site, name: str) -> Place:
+    """Where the settings have a listener listen. Raises SettingsError."""
+    where = getattr(site.settings.ingest, name)
+    if where is None:
+        raise SettingsError(f"{site.config.file}: [ingest] {name}: say where to listen, for example 127.0.0.1:8024")
+    try:
+        return place_of(name, where, site.config.folder, allow_remote=site.settings.ingest.allow_remote)
+    except ListenerError as error:
+        raise SettingsError(f"{site.config.file}: {error}") from error
 
 
 def spec(name: str, settings: HandlerSettings) -> HandlerSpec:

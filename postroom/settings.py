@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError as UnreadableSource
 
 from postroom.values import AccountQuery, DatabaseUrl, Domain, Instant, MailAddress, Octets, Pattern, Seconds, SecondsOrOff
 from topology.screening import DEFAULT_MAX_RECEIVED, rules
@@ -78,6 +79,10 @@ class LogSettings(_Section):
             raise ValueError("names and passwords do not go into it: set sasl.username and sasl.password in [log.kafka]")
         if not re.match(r"(?:sqlite:///.|kafka://.)", value):
             raise ValueError(f"{value!r} is no log: write sqlite:///postroom.db or kafka://127.0.0.1:9092")
+        for broker in value.removeprefix("kafka://").rstrip("/").split(",") if value.startswith("kafka://") else ():
+            host, colon, port = broker.strip().rpartition(":")
+            if colon and not broker.endswith("]") and not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+                raise ValueError(f"{broker!r} is no broker: write host:port, several with commas between them")
         return value
 
 
@@ -91,7 +96,7 @@ class ArchiveSettings(_Section):
 class IngestSettings(_Section):
     """[ingest]"""
 
-    max_size: Octets = 10_485_760
+    max_size: Octets = Field(10_485_760, gt=0)
     min_free: Octets = 100_000_000
     lmtp: str | None = "127.0.0.1:8024"
     smtp: str | None = None
@@ -277,6 +282,8 @@ def load(file: Path) -> Config:
         return Config(Settings(**document), file)
     except ValidationError as error:
         raise SettingsError("\n".join(f"{file}: {_explain(fault)}" for fault in error.errors())) from error
+    except UnreadableSource as error:  # a value of the environment, which may be a secret, so it is not repeated
+        raise SettingsError(f"{error}: write lists and sections in POSTROOM_… variables as JSON, for example '[\"foo.com\"]'") from error
 
 
 def _explain(fault: Any) -> str:

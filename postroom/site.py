@@ -5,6 +5,7 @@ Parts are imported where they are made: `list` needs neither DNS nor cryptograph
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Container, Iterable
 from functools import cached_property
@@ -22,7 +23,7 @@ from streams.log import Log, TopicSpec
 from streams.record import Record
 from streams.sqlite import SqliteLog
 from topology.head import HeadReader
-from topology.records import Topics
+from topology.records import FACTS_ROOM, Topics
 
 if TYPE_CHECKING:
     from postroom.archive import ObjectArchive
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from topology.step import Step
 
 log = logging.getLogger("postroom")
+
+
+SHIPPED_MESSAGE_BYTES = 1_048_588
+"""Kafka's max.message.bytes as it is shipped."""
 
 
 def now_ms() -> int:
@@ -268,10 +273,18 @@ class Site:
         screen = Screen(settings.bounce_filter.rules, settings.bounce_filter.max_received)
         repeats = Repeats(settings.log.dedupe_window, self._screened_since)
         return [
-            BounceFilter(self.topics, self.log.id, self.reader, mails, screen, repeats, now_ms),
+            BounceFilter(self.topics, self.log.id, self.reader, mails, screen, repeats, now_ms, self.largest_foreign),
             AuthenticationStep(self.topics, self.reader, mails, self.directory, self.resolver, self.keyring, self.policy(), now_ms),
             Routing(self.topics, self.reader, mails, self.table(), settings.routing.original_recipient_headers, now_ms),
         ]
+
+    @property
+    def largest_foreign(self) -> int:
+        """Octets above which a bare record counts as too large: on Kafka every later topic must take the mail with its facts."""
+        log = self.settings.log
+        if not log.url.startswith("kafka://"):
+            return sys.maxsize
+        return (log.topics.max_message_bytes or SHIPPED_MESSAGE_BYTES) - FACTS_ROOM
 
     def _screened_since(self, partition: int, since: int) -> Iterable[Record]:
         return self.log.read(self.topics.screened, partition, since=since)

@@ -252,7 +252,7 @@ class Runner:
                 self._under_way.popleft().result()
                 self._setbacks = 0
             except TooLarge as error:
-                raise Fatal(f"{self.stage.name}: a record is larger than its topic takes: {error}; see `postroom check`") from error
+                raise Fatal(f"{self.stage.name}: a record is larger than its topic takes: {error}") from error
 
     def _afresh(self, consumer: Consumer) -> None:
         """Drops what is in hand. The next turn goes back to where the group stands."""

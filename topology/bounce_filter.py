@@ -1,5 +1,6 @@
 """The first stage: reads the hand-over, sets repeats aside, and lets nothing through that a robot wrote."""
 
+import sys
 from collections.abc import Callable, Sequence
 
 from streams.record import Position, Record
@@ -21,8 +22,17 @@ class BounceFilter(Step):
     name = "bounce-filter"
 
     def __init__(
-        self, topics: Topics, log_id: str, reader: HeadReader, mails: MailSource, screen: Screen, repeats: Repeats, clock: Callable[[], int]
+        self,
+        topics: Topics,
+        log_id: str,
+        reader: HeadReader,
+        mails: MailSource,
+        screen: Screen,
+        repeats: Repeats,
+        clock: Callable[[], int],
+        largest: int = sys.maxsize,
     ) -> None:
+        """largest: see `foreign_envelope`."""
         self.source = topics.raw
         self.target = topics.screened
         self._log_id = log_id
@@ -31,6 +41,7 @@ class BounceFilter(Step):
         self._screen = screen
         self._repeats = repeats
         self._clock = clock
+        self._largest = largest
 
     def assigned(self, partitions: frozenset[int]) -> None:
         self._repeats.assigned(partitions, self._clock())
@@ -50,7 +61,11 @@ class BounceFilter(Step):
 
     def _handed_over(self, record: Record) -> Facts:
         """The facts that ingest wrote; the position joins them with the screening, so that the document grows once."""
-        return Facts(foreign_envelope(record.value, record.time, self._reader)) if record.header(FACTS) is None else facts_of(record)
+        return self.foreign(record) if record.header(FACTS) is None else facts_of(record)
+
+    def foreign(self, record: Record) -> Facts:
+        """The facts of a record that has none of ours that can be read."""
+        return Facts(foreign_envelope(record.value, record.time, self._reader, self._largest))
 
     def position(self, record: Record) -> Position:
         """A raw record is the mail."""

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from streams.record import Draft, Record
 from streams.stage import Failure, Result, Stage
 from topology.ending import whole
+from topology.envelope import KEPT
 from topology.facts import Facts, rfc3339
-from topology.foreign import foreign_envelope
 from topology.head import HeadReader
 from topology.item import Decision, Failing, Item
 from topology.oopsing import Oopses
@@ -105,7 +105,7 @@ class Chain(Stage):
         try:
             item = Item(record, step.facts_of(record), None, HeadReader())
         except Exception:  # noqa: BLE001 - whatever stands in the record, it must end as an outcome
-            facts = Facts(foreign_envelope(record.value, record.time, HeadReader()), step.position(record))
+            facts = step.foreign(record).having(raw=step.position(record))
             return _Reached(step, Item(record, facts, record.value, HeadReader()), [])
         drafts: list[Draft] = []
         if failure.kind == "crashed":
@@ -155,7 +155,10 @@ class Chain(Stage):
     @staticmethod
     def _value(item: Item) -> bytes:
         """What a record that carries the mail holds: its bytes, or nothing where they live in the archive."""
-        return b"" if item.facts.envelope.archived is not None or item.mail is None else item.mail
+        envelope = item.facts.envelope
+        if envelope.archived is not None or item.mail is None:
+            return b""
+        return item.mail[:KEPT] if envelope.truncated else item.mail
 
 
 def _id(record: Record, facts: Facts, kind: str) -> str:

@@ -23,6 +23,10 @@ _NULL_PATH = re.compile(r"<\s*>")
 _COMMENT = re.compile(r"\([^()]*\)")
 
 
+KEPT = 64 << 10
+"""Octets that are kept of an oversized mail (DESIGN.md section 5)."""
+
+
 def build(
     head: Head,
     *,

@@ -19,7 +19,7 @@ _READ = (
     "from|sender|to|cc|message-id|subject|date|return-path|content-type|content-transfer-encoding|precedence|auto-submitted|received|"
     "authentication-results|dkim-signature|in-reply-to|references|"
     # Fields by which robots, lists and our own mails are known (topology/screening.py).
-    "list-[a-z]+|x-[!-9;-~]+|delivered-to|feedback-id|failed-recipients|vacation-[a-z]+|autosubmitted"
+    "list-[a-z]+|mailing-list|x-[!-9;-~]+|delivered-to|feedback-id|failed-recipients|vacation-[a-z]+|autosubmitted"
 )
 # A line that neither starts a field nor continues one ends the header: the empty line, or what should not be there. Blanks
 # before the colon are the obsolete form (RFC 5322 section 4.5) and count, or "From : x" would hide a second author from us that

@@ -14,6 +14,8 @@ from topology.facts import Envelope, Facts
 FACTS = "ce_facts"
 ATTEMPT = "pr_attempt"
 """On retries: how often the delivery has been tried, in decimal."""
+FACTS_ROOM = 131_072
+"""Octets that the facts, the headers and the record's own frame take at most: 32 KiB of evidence, 100 recipients, and what stages add."""
 _MAIL = b"message/rfc822"
 _JSON = b"application/json"
 

@@ -34,7 +34,7 @@ Rule = Callable[[Head, Envelope], str | None]
 
 _ROBOT_LOCALS = re.compile(
     r"(?:mailer|mail|mdaemon|bounce)[-_.]?daemon|mdaemon|postmaster|post[-_.]master|(?:do[-_.]?)?not?[-_.]?reply|ndr|autoreply|auto[-_.]reply|autoresponder"
-    r"|mail[-_.]?delivery[-_.]?(?:sub)?system|bounces?|\"system administrator\""
+    r"|mail[-_.]?delivery[-_.]?(?:sub)?system|bounces?|.+[-_.](?:do[-_.]?)?not?[-_.]?reply|\"system administrator\""
 )
 _ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?)[+=-]")
 _ROBOT_TEXT = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system", re.IGNORECASE)
@@ -58,7 +58,9 @@ _ROBOT_FIELDS = frozenset(
         "vacation-subject",
     }
 )
-_LIST_MANAGER = re.compile(r"owner-.*|.*-(?:owner|request|bounces|admin)|listserv|listmaster|majordomo|mailman|fetchmail-daemon|root|abuse")
+_LIST_MANAGER = re.compile(
+    r"owner-.*|.*-(?:owner|request|bounces|admin)|listserv|listmaster|majordomo|mailman|fetchmail-daemon|daemon|nobody|root|abuse"
+)
 _AUTOMATIC_WORDS = (
     # Answers of robots: English, then the other languages in which mail programs ship them.
     r"\[?auto(?:matic|mated)?[ :-]*(?:re(?:ply|sponse)|antwort|answer|generated)",
@@ -82,7 +84,9 @@ _AUTOMATIC_SUBJECT = re.compile(
 
 
 def _media_type(value: str) -> str:
-    return re.sub(r"\([^()]*\)", "", value).partition(";")[0].strip().lower() if "(" in value else value.partition(";")[0].strip().lower()
+    """The value before its parameters, without comments and blanks, which may stand between its words (RFC 2045 section 5.1)."""
+    plain = re.sub(r"\([^()]*\)", "", value) if "(" in value else value
+    return "".join(plain.partition(";")[0].split()).lower()
 
 
 def _null_sender(head: Head, envelope: Envelope) -> str | None:
@@ -106,7 +110,7 @@ def _auto_submitted(head: Head, _envelope: Envelope) -> str | None:
     # RFC 3834 section 5: any value but "no" tells of a robot; parameters and comments may follow.
     for name in ("auto-submitted", "x-auto-submitted", "autosubmitted"):
         for value in head.all(name):
-            if _media_type(value) not in ("no", ""):
+            if _media_type(value) != "no":
                 return f"{name.title()}: {value.strip()}"
     return None
 
@@ -132,7 +136,7 @@ def is_robot(local: str) -> bool:
 
 def _list(head: Head, _envelope: Envelope) -> str | None:
     for name in head.names:
-        if name.startswith("list-"):
+        if name.startswith("list-") or name in ("mailing-list", "x-mailing-list"):
             return f"{name.title()}: {head.first(name)}"
     return None
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from streams.record import Position, Record
 from topology.facts import Facts
+from topology.foreign import foreign_envelope
 from topology.head import HeadReader
 from topology.item import Decision, Item
 from topology.ports import Archive, Mails
@@ -43,6 +44,10 @@ class Step(ABC):
     @abstractmethod
     def facts_of(self, record: Record) -> Facts:
         """The facts of one record of the source topic, without looking at the mail."""
+
+    def foreign(self, record: Record) -> Facts:
+        """The facts of a record that has none of ours that can be read, for the outcome that it gets all the same."""
+        return Facts(foreign_envelope(record.value, record.time, HeadReader()))
 
     def position(self, record: Record) -> Position | None:
         """Where the mail of a record stands, when that is told by where the record stands."""

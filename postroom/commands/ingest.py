@@ -48,6 +48,7 @@ def import_(
             f"{received_at!r}: write header, now, or a time such as 2026-03-01T10:00:00Z", param_hint="--received-at"
         ) from error
     site = from_context(ctx)
+    assert site.archive  # what its settings are wrong about comes out before the log is touched
     site.ensure_topics()
     sys.exit(_import(site, paths, Options(sender, tuple(recipient or ()), when), as_json))
 
@@ -102,9 +103,10 @@ class _progress:  # noqa: N801 - used as a function: `with _progress() as …`
 def pipe(ctx: typer.Context, sender: Sender = None, recipient: Recipients = None) -> None:
     """Take one mail on standard input, for a mail server's pipe. Exit 0 when it is durable, 75 to be asked again later."""
     # Whatever is wrong with our settings, the mail server must keep its mail: everything but the command line itself is 75.
-    _check_addresses(sender, recipient)
+    _check_addresses(None, recipient)
     try:
         site = from_context(ctx)
+        assert site.archive
         site.ensure_topics()
         came = run_pipe(sys.stdin.buffer, sender, tuple(recipient or ()), site.acceptor)
     except (SettingsError, LogError) as error:

@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from postroom.erasing.unfinished import unfinished
-from postroom.reading.documents import Gone, as_document, bytes_of, oops_id_of, report_parts
+from postroom.reading.documents import Gone, as_document, bytes_of, oops_id_of, report_document, report_parts
 from postroom.reading.draw import as_renderable
 from postroom.reading.failures import grouped
 from postroom.reading.finding import Ambiguous, NotFound, resolve
@@ -168,7 +168,7 @@ def oops(
         stop(safe(f"there is no report {id_} in {site.settings.oops.path}, and no outcome on the log names it"), 1)
     out = Out()
     if as_json:
-        out.json({"oops_id": oops_id_of(id_), "report": report, "outcome": found.row if found else None})
+        out.json({"oops_id": oops_id_of(id_), "report": report_document(report), "outcome": found.row if found else None})
     else:
         for parts in report_parts(report):
             out.line(*parts)

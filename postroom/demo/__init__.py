@@ -17,12 +17,15 @@ _PARTS = ("postroom.toml", "accounts.toml", "zone.json", "bugs.py", "bugs.json",
 def lay_out(folder: Path) -> Path:
     """Writes the demo's files into `folder`, in place of an earlier demo, and gives the settings file's path. Raises SettingsError
     when something else lives there."""
-    if folder.exists():
-        if not (folder / MARK).exists() and any(folder.iterdir()):
-            raise SettingsError(f"{folder}: is there already, and is no demo; name another folder with --folder")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    (folder / MARK).touch()
+    try:
+        if folder.exists():
+            if not folder.is_dir() or (not (folder / MARK).exists() and any(folder.iterdir())):
+                raise SettingsError(f"{folder}: is there already, and is no demo; name another folder with --folder")
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        (folder / MARK).touch()
+    except OSError as error:
+        raise SettingsError(f"{folder}: cannot be written: {error.strerror}; name another folder with --folder") from error
     with as_file(files("postroom") / "demo") as source:
         for part in _PARTS:
             if (source / part).is_dir():

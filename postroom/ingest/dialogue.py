@@ -16,13 +16,13 @@ from aiosmtpd.smtp import SMTP
 from postroom.ingest.appender import Stored
 from postroom.ingest.limits import Desk
 from postroom.ingest.wire import NO_ROOM, STOPPING, HangUp, Refused, Wire
-from streams.errors import Full, LogError, TooLarge
+from streams.errors import Full, LogError
 from topology.address import envelope_key, key
 
 _LINGER = 2.0
 """Seconds that a client we hang up on has to read why."""
 # A path in angle brackets, quoted strings within it, and what follows (RFC 5321 section 4.1.2). The alternatives exclude one another.
-_PATH = re.compile(r'[ \t]*<((?:"(?:[^"\\]|\\.)*"|[^"<>\s])*)>(?:[ \t]+(\S.*))?', re.DOTALL)
+_PATH = re.compile(r'[ \t]*<(?:@[^:<>\s]*:)?((?:"(?:[^"\\]|\\.)*"|[^"<>\s])*)>(?:[ \t]+(\S.*))?', re.DOTALL)
 _log = logging.getLogger("postroom.ingest")
 
 BUSY = "421 4.3.2 too many connections"
@@ -175,7 +175,7 @@ class Dialogue(SMTP):
         if path is None:
             return "501 5.5.4 expected MAIL FROM:<address>"
         sender, parameters = path
-        if envelope_key(sender) is None:
+        if envelope_key(sender) is None and envelope_key(_with_single_dots(sender)) is None:
             return "553 5.1.7 the sender's address cannot be read"
         for parameter in parameters.upper().split():
             if refusal := self._mail_parameter(*parameter.partition("=")):
@@ -256,17 +256,23 @@ class Dialogue(SMTP):
 
 
 def _path(argument: str, keyword: str) -> tuple[str, str] | None:
-    """The path of MAIL or RCPT without its brackets, and the parameters; None when it is none."""
+    """The path of MAIL or RCPT without its brackets and source route (RFC 5321 section 4.1.1.3), and the parameters; None when it is
+    none."""
     match = _PATH.fullmatch(argument, len(keyword)) if argument[: len(keyword)].upper() == keyword else None
     return (match[1], match[2] or "") if match else None
+
+
+def _with_single_dots(sender: str) -> str:
+    """The address without dots at the ends of its local part and beside each other. Some providers give such addresses out; their mail
+    comes in as one without envelope sender, because the mail server that hands it over has taken it already."""
+    local, at, domain = sender.rpartition("@")
+    return ".".join(filter(None, local.split("."))) + at + domain
 
 
 def _answer(stored: Stored) -> str:
     """What a client hears of its mail. The reasons are for our log."""
     if isinstance(stored, Full):
         return NO_ROOM
-    if isinstance(stored, TooLarge):
-        return "552 5.3.4 the mail is larger than the log takes"
     if isinstance(stored, LogError):
         return LATER
     return f"250 2.0.0 stored as {stored}"

@@ -10,7 +10,7 @@ import stat
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from postroom.ingest.accept import Acceptor
 from postroom.ingest.appender import Appender
@@ -29,6 +29,46 @@ _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 
 class ListenerError(SettingsError):
     """The listener cannot be set up; the text names the setting and what to do. Exit status 2."""
+
+
+class Place(NamedTuple):
+    """Where a listener is to listen: the path of a Unix socket, or host and port."""
+
+    path: Path | None
+    host: str = ""
+    port: int = 0
+
+
+def place_of(kind: str, where: str, base: Path, *, allow_remote: bool) -> Place:
+    """The setting `ingest.<kind>` read; see `Listener`. Raises ListenerError."""
+    setting = f"ingest.{kind} = {where!r}"
+    if where.startswith("unix:"):
+        return Place(base / where.removeprefix("unix:"))
+    match = _HOST_PORT.fullmatch(where)
+    if not match or int(match[2]) > 65535:
+        raise ListenerError(f"{setting}: expected host:port, [v6]:port or unix:PATH")
+    host = match[1].strip("[]")
+    if not allow_remote and not _is_loopback(host):
+        raise ListenerError(f"{setting}: other machines can reach this; use 127.0.0.1, ::1 or unix:PATH, or allow it explicitly")
+    return Place(None, host, int(match[2]))
+
+
+def fault_of(place: Place) -> str | None:
+    """Why nobody can listen there just now, or None. Nothing is left behind."""
+    if place.path:
+        if not place.path.parent.is_dir():
+            return f"there is no folder {place.path.parent}"
+        if place.path.exists() and not place.path.is_socket():
+            return "something else stands there"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            return None if probe.connect_ex(os.fspath(place.path)) else "somebody listens there; is postroom running already?"
+    with socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((place.host, place.port))
+        except OSError as error:
+            return f"{error.strerror or error}{'; is postroom running already?' if error.errno == errno.EADDRINUSE else ''}"
+    return None
 
 
 class Listener:
@@ -51,8 +91,7 @@ class Listener:
         self._lmtp = kind == "lmtp"
         self._acceptor = acceptor
         self._limits = limits or Limits.of(acceptor.max_size)
-        self._path = base / where.removeprefix("unix:") if where.startswith("unix:") else None
-        self._host, self._port = ("", 0) if self._path else self._parse(where, allow_remote)
+        self._path, self._host, self._port = place_of(kind, where, base, allow_remote=allow_remote)
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,15 +156,6 @@ class Listener:
                 dialogue.abort()
             await desk.idle.wait()
         await asyncio.to_thread(appender.close)
-
-    def _parse(self, where: str, allow_remote: bool) -> tuple[str, int]:
-        match = _HOST_PORT.fullmatch(where)
-        if not match or int(match[2]) > 65535:
-            raise ListenerError(f"{self.setting}: expected host:port, [v6]:port or unix:PATH")
-        host = match[1].strip("[]")
-        if not allow_remote and not _is_loopback(host):
-            raise ListenerError(f"{self.setting}: other machines can reach this; use 127.0.0.1, ::1 or unix:PATH, or allow it explicitly")
-        return host, int(match[2])
 
     def _bind_port(self) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from postroom.ingest.accept import Acceptor
 from postroom.ingest.reading import Readable, read_mail
-from streams.errors import LogError, TooLarge
+from streams.errors import LogError
 
 _log = logging.getLogger("postroom.ingest")
 
@@ -22,17 +22,17 @@ class Piped(NamedTuple):
 
 
 def run_pipe(stream: Readable, sender: str | None, recipients: Sequence[str], acceptor: Acceptor) -> Piped:
-    """Reads the stream to its end and hands it over. sender: "" or "<>" is the null sender (Postfix: `null_sender=` in its pipe
-    line, or it writes MAILER-DAEMON for it); None when the mail's Return-Path tells.
+    """Reads the stream to its end and hands it over. sender: "" or "<>" is the null sender, and so is MAILER-DAEMON, which Postfix
+    writes for it unless its pipe line has `null_sender=`; one that cannot be read is none; None when the mail's Return-Path tells.
 
-    Status 0 only when the mail is durable; 65 when the log will never take it; 75, upon which the mail server keeps it and comes
-    again, for whatever else is wrong, our own settings and faults included. Never raises."""
+    Status 0 only when the mail is durable; 75, upon which the mail server keeps it and comes again, for whatever is wrong, our own
+    settings and faults included. Never raises."""
+    if sender == "MAILER-DAEMON":
+        sender = ""
     try:
         mail = read_mail(stream, acceptor.max_size)
         arrivals = acceptor.arrivals(mail, sender=sender, recipients=recipients, via="pipe", received_ms=int(time.time() * 1000))
         acceptor.accept(arrivals)
-    except TooLarge as error:
-        return Piped(os.EX_DATAERR, None, str(error))
     except LogError as error:
         _log.error("%s; the mail server was asked to keep its mail", error)
         return Piped(os.EX_TEMPFAIL, None, f"try again later: {error}")

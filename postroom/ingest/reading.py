@@ -3,8 +3,8 @@
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
-KEPT = 64 << 10
-"""Octets that are kept of an oversized mail (DESIGN.md section 5)."""
+from topology.envelope import KEPT
+
 _BLOCK = 1 << 20
 
 

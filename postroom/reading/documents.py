@@ -1,6 +1,7 @@
 """What `show --json`, `show --raw` and `oops` give of a mail."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from postroom.reading.gathering import Mail
@@ -49,6 +50,13 @@ def bytes_of(mail: Mail, archive: Archive) -> bytes:
 def oops_id_of(text: str) -> str:
     """An OOPS id as we write it, with or without `OOPS-`, whatever the case."""
     return "OOPS-" + text.strip().lower().removeprefix("oops-")
+
+
+def report_document(report: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An error report for tools: its time as every other time is."""
+    if report is None or not isinstance(report.get("time"), datetime):
+        return report
+    return report | {"time": rfc3339(round(report["time"].timestamp() * 1000))}
 
 
 def report_parts(report: dict[str, Any] | None) -> Iterator[list[Part]]:

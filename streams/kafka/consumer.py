@@ -106,7 +106,8 @@ class KafkaConsumer(Consumer):
         """Remembers what is to be raised once the records that came before it are handed out."""
         if error.code() in _HARMLESS:
             return
-        ours = self._clients.error(KafkaException(error), f"reading {at.topic}[{at.partition}] for group {self._group}")
+        what = f"{at.topic}[{at.partition}]" if at.topic else ", ".join(self._topics)  # none where the group itself is at fault
+        ours = self._clients.error(KafkaException(error), f"reading {what} for group {self._group}")
         if isinstance(ours, PositionExpired):
             ours = PositionExpired(
                 f"group {self._group} stands at {self._inbox.next(at)} in {at.topic}[{at.partition}], where the topic has nothing: its "

@@ -132,6 +132,20 @@ def translated(exception: KafkaException, doing: str, *, found: KafkaError | Non
     the brokers are away; it decides then (a wrong password is Fatal, though librdkafka only says that time was up).
     """
     error: KafkaError = found or exception.args[0]
-    ours = meaning(error)(redact(f"{doing}: {error.str()} ({error.name()})"))
+    kind = meaning(error)
+    ours = kind(redact(f"{doing}: {error.str()} ({error.name()}){_remedy(error.code(), kind)}"))
     ours.__cause__ = exception
     return ours
+
+
+def _remedy(code: int, kind: type[LogError]) -> str:
+    """Which settings to look at."""
+    if kind is TooLarge:
+        return "; raise [log.topics] max_message_bytes and the topics' own, or lower [archive] inline_limit (see `postroom check`)"
+    if code in _RIGHTS:
+        return "; the user of [log.kafka] needs a right for this (docs/kafka.md, Rights)"
+    return "; look at sasl.username and sasl.password in [log.kafka]" if code in _NAMES else ""
+
+
+_RIGHTS = frozenset(getattr(KafkaError, name) for name in _REFUSED.split() if name.endswith("AUTHORIZATION_FAILED"))
+_NAMES = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})

@@ -4,6 +4,8 @@ import io
 import os
 from pathlib import Path
 
+import pytest
+
 from postroom.archive import ObjectArchive
 from postroom.ingest.accept import Acceptor
 from postroom.ingest.pipe import run_pipe
@@ -70,10 +72,18 @@ def test_a_stream_that_breaks_is_tempfail(place: Place, acceptor: Acceptor) -> N
     assert place.records() == []
 
 
-def test_what_the_log_will_never_take_is_a_data_error(place: Place, tmp_path: Path) -> None:
+def test_what_the_log_does_not_take_stays_with_the_mail_server(place: Place, tmp_path: Path) -> None:
+    """The limits can be raised, and the mail server keeps its mail for days."""
     log = SqliteLog(tmp_path / "postroom.db", largest=50)
-    assert run_pipe(io.BytesIO(MAIL), None, [], place.acceptor(log=log)).status == os.EX_DATAERR
+    assert run_pipe(io.BytesIO(MAIL), None, [], place.acceptor(log=log)).status == os.EX_TEMPFAIL
     log.close()
+
+
+@pytest.mark.parametrize(("sender", "found"), [("MAILER-DAEMON", ""), ("a..b@example.org", None), ("Ann@Example.ORG", "ann@example.org")])
+def test_the_sender_as_mail_servers_give_it(sender: str, found: str | None, place: Place, acceptor: Acceptor) -> None:
+    assert run_pipe(io.BytesIO(MAIL), sender, ["box@foo.com"], acceptor).status == os.EX_OK
+    (facts,) = place.facts()
+    assert facts.envelope.sender == found
 
 
 def test_an_oversized_mail_is_taken_as_its_beginning(place: Place, acceptor: Acceptor) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from postroom.ingest.reading import KEPT, Keeper, read_mail
+from postroom.ingest.reading import Keeper, read_mail
 from postroom.ingest.sources import Found, Sources, Unreadable
+from topology.envelope import KEPT
 from topology.facts import rfc3339
 
 PLAIN = b"From: ann@example.org\r\nSubject: hello\r\n\r\nGood day.\r\n"

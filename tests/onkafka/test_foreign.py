@@ -80,6 +80,19 @@ def test_a_whole_mail_without_key_or_headers_is_read_like_any_other(place: Place
     assert place.run("show", row["mail_id"], "--raw") == mail.encode()
 
 
+def test_a_bare_record_that_no_later_topic_takes_with_its_facts_is_returned_as_too_large(
+    place: Place, address: str, letter: Letters
+) -> None:
+    whole(address, raw(place), letter("1@foo.com", body="x" * 1_000_000), place.folder, 1)
+    whole(address, raw(place), letter("2@foo.com", body="x" * 900_000), place.folder, 1)
+    place.drain()
+    rows = {row["status"]: row for row in place.outcomes()}
+    assert (rows["returned"]["reason"], rows["returned"]["reply"]) == ("too-large", "sent")
+    assert rows["handled"]["recipient"] == "2@foo.com"
+    assert place.fsck()["ended"] == 2
+    assert max(len(sent.as_bytes()) for sent in place.outbox()) < 20_000
+
+
 def test_a_repeat_without_a_key_is_not_recognised_and_counts_as_a_mail_of_its_own(place: Place, address: str, letter: Letters) -> None:
     whole(address, raw(place), letter("1@foo.com"), place.folder, 3)
     place.drain()

@@ -29,6 +29,8 @@ CASES = [
     ("Content-Type: multipart/report; report-type=delivery-status\n", "delivery-report"),
     ("Content-Type:\n MULTIPART/Report\n", "delivery-report"),
     ("Content-Type: (a comment) multipart/report\n", "delivery-report"),
+    ("Content-Type: multipart / report; boundary=x\n", "delivery-report"),
+    ("Content-Type: multipart (c) / report\n", "delivery-report"),
     ("Content-Type: multipart/reporting\n", None),
     ("Content-Type: multipart/report\nPrecedence: bulk\n", "delivery-report"),
     ("Precedence: bulk\n", "precedence"),
@@ -36,6 +38,7 @@ CASES = [
     ("precedence: first-class\n", "precedence"),
     ("Auto-Submitted: no\n", None),
     ("Auto-Submitted: No (really)\n", None),
+    ("Auto-Submitted:\n", "auto-submitted"),
     ("Auto-Submitted: auto-replied; owner-email=a@x.org\n", "auto-submitted"),
     ("Auto-Submitted: auto-generated\n", "auto-submitted"),
     ("X-Autoreply: yes\n", "robot"),
@@ -69,6 +72,8 @@ def test_a_field_makes_its_rule_fire(fields: str, rule: str | None) -> None:
         "no_reply",
         "bounces",
         "bounce+x=y",
+        "drive-shares-noreply",
+        "x_do-not-reply",
     ],
 )
 def test_robots_are_known_by_their_name(author: str) -> None:
@@ -107,6 +112,8 @@ def test_each_rule_has_a_switch_and_what_it_lets_through_is_still_not_answered()
 
 SILENT = [
     ("List-Unsubscribe: <mailto:x>\n", "list"),
+    ("Mailing-List: list x@y.org; contact z@y.org\n", "list"),
+    ("X-Mailing-List: <x@y.org>\n", "list"),
     ("X-Auto-Response-Suppress: All\n", "suppressed"),
     ("X-Loop: yes\n", "suppressed"),
     ("Subject: Out of office: back on Monday\n", "automatic-subject"),

@@ -1,0 +1,129 @@
+"""Wrong use and a world that gives way, from outside: one line, the exit status, and nothing touched."""
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.place import Letters, Place
+
+FOO = {"use": "maildir", "path": "foo/", "domains": ["foo.com"], "allow_unknown_senders": True}
+LOG = ("postroom.db", "postroom.db.lock")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO})
+
+
+@pytest.fixture
+def letter() -> Letters:
+    return Letters()
+
+
+def said(place: Place) -> str:
+    """The one line on standard error."""
+    (line,) = place.stderr.splitlines()
+    return line
+
+
+def untouched(place: Place, names: Iterable[str] = LOG) -> bool:
+    return not any((place.folder / name).exists() for name in names)
+
+
+@pytest.mark.parametrize("args", [("list",), ("check",), ("import", "."), ("run", "--drain")])
+@pytest.mark.parametrize(("name", "value"), [("POSTROOM_HANDLERS__FOO__DOMAINS", "bar.com"), ("POSTROOM_LOG", "x")])
+def test_a_variable_that_cannot_be_read_is_one_line(place: Place, args: tuple[str, ...], name: str, value: str) -> None:
+    place.run(*args, env={name: value}, status=2)
+    assert "POSTROOM_" in said(place)
+    assert value not in said(place).split()
+    assert untouched(place)
+
+
+def test_a_variable_that_cannot_be_read_leaves_the_mail_with_the_mail_server(place: Place) -> None:
+    place.run("pipe", data=b"From: a@b.org\n\nhi\n", env={"POSTROOM_LOG": "x"}, status=75)
+    assert untouched(place)
+
+
+@pytest.mark.parametrize("where", ["nowhere", "127.0.0.1:99999", "unix:no/such/socket", "unix:keys", "unix:postroom.toml"])
+def test_a_place_where_nobody_can_listen_is_told_before_the_log_is_made(tmp_path: Path, where: str) -> None:
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={"ingest": {"lmtp": where}})
+    place.run("run", status=2)
+    assert where in said(place)
+    assert untouched(place)
+    place.run("check", status=None)
+    assert place.status == (0 if where.startswith("unix:") else 2)
+
+
+def test_a_listener_without_a_place_is_told_before_the_log_is_made(place: Place) -> None:
+    place.run("run", "smtp", status=2)
+    assert "[ingest] smtp" in said(place)
+    assert untouched(place)
+
+
+@pytest.mark.parametrize(("command", "status"), [("import", 2), ("pipe", 75)])
+def test_an_archive_of_no_known_kind_is_told_before_the_log_is_made(tmp_path: Path, letter: Letters, command: str, status: int) -> None:
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={"archive": {"url": "ftp://x"}})
+    mail = place.write("mail.eml", letter("1@foo.com"))
+    place.run(command, *([str(mail)] if command == "import" else []), data=mail.read_bytes(), status=status)
+    assert "[archive] url" in said(place)
+    assert untouched(place)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "word"),
+    [
+        ("log", {"url": "sqlite:///no/such/folder/x.db"}, "there is no folder"),
+        ("log", {"url": "kafka://127.0.0.1:abc"}, "host:port"),
+        ("log", {"url": "kafka://127.0.0.1:99999"}, "host:port"),
+        ("archive", {"url": "file:accounts.toml/archive"}, "no folder"),
+        ("ingest", {"max_size": 0}, "max_size"),
+    ],
+)
+def test_check_tells_what_cannot_work(tmp_path: Path, section: str, values: dict[str, object], word: str) -> None:
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={section: values})
+    told = place.run("check", status=2).decode() + place.stderr
+    assert word in told
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_fault(place: Place, letter: Letters) -> None:
+    place.imported([letter(f"{number}@foo.com") for number in range(300)])
+    place.drain()
+    reading, writing = os.pipe()
+    with subprocess.Popen(place.command("list", "--json"), stdout=writing, stderr=subprocess.PIPE) as listing:
+        os.close(writing)
+        os.read(reading, 10)
+        os.close(reading)
+        assert listing.stderr
+        assert listing.stderr.read() == b""
+    assert listing.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("args", [("list",), ("fsck", "--json"), ("check",)])
+def test_output_for_which_there_is_no_room_is_one_line(place: Place, letter: Letters, args: tuple[str, ...]) -> None:
+    place.imported([letter("1@foo.com")])
+    place.drain()
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(place.command(*args), check=False, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, len(done.stderr.splitlines())) == (75, 1)
+    assert b"No space left" in done.stderr
+
+
+def test_a_demo_in_place_of_a_file_is_refused(place: Place) -> None:
+    place.run("demo", "--folder", str(place.folder / "postroom.toml"), status=2)
+    assert "--folder" in said(place)
+    place.run("demo", "--folder", str(place.folder / "postroom.toml" / "below"), status=2)
+    assert "--folder" in said(place)
+
+
+def test_the_time_of_an_error_report_is_written_like_every_other(tmp_path: Path, letter: Letters) -> None:
+    handlers = {"foo": FOO | {"use": "python", "python": "broken:handle"}}
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers=handlers, code={"broken.py": "def handle(mail):\n    raise ValueError\n"})
+    mail = place.mail(letter("1@foo.com"))
+    place.drain()
+    (told,) = place.lines("oops", place.outcome(mail)["oops_id"], "--json")
+    assert told["report"]["time"].endswith("Z")
+    assert len(told["report"]["time"]) == len("2026-03-02T10:00:00.000Z")
