@@ -284,7 +284,8 @@ class Site:
         log = self.settings.log
         if not log.url.startswith("kafka://"):
             return sys.maxsize
-        return (log.topics.max_message_bytes or SHIPPED_MESSAGE_BYTES) - FACTS_ROOM
+        most = log.topics.max_message_bytes or SHIPPED_MESSAGE_BYTES
+        return max(most - FACTS_ROOM, most // 2)
 
     def _screened_since(self, partition: int, since: int) -> Iterable[Record]:
         return self.log.read(self.topics.screened, partition, since=since)

@@ -19,10 +19,12 @@ from typing import Any, Protocol
 import faust
 from aiokafka.errors import (  # type: ignore[import-untyped]
     CommitFailedError,
+    GroupAuthorizationFailedError,
     IllegalStateError,
     KafkaConnectionError,
     KafkaError,
     OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
 )
 from aiokafka.structs import OffsetAndMetadata  # type: ignore[import-untyped]
 from aiokafka.structs import TopicPartition as At
@@ -90,9 +92,15 @@ class FaustApp:
     @property
     def crashed(self) -> LogError | None:
         """What the app died of, if it did."""
-        if not self._app.crashed:
-            return None
-        return _translated(self._app.crash_reason or RuntimeError("for no reason that Faust knows"), self.terms)
+        if self._app.crashed:
+            return _translated(self._app.crash_reason or RuntimeError("for no reason that Faust knows"), self.terms)
+        return _translated(refusal, self.terms) if (refusal := self._refusal()) else None
+
+    def _refusal(self) -> BaseException | None:
+        """What the group's coordinator holds against us. aiokafka keeps it for who polls, and Faust does not before it has partitions."""
+        consumer: Any = self._app.consumer
+        client = consumer._thread and consumer._thread._consumer
+        return client and client._coordinator._pending_exception  # type: ignore[no-any-return]  # none of this is typed
 
     async def commit(self, positions: Mapping[TopicPartition, tuple[int, str]]) -> bool:
         """Moves the group, with a note beside each position. False when the partitions are ours no more. Raises Transient, Fatal."""
@@ -250,4 +258,6 @@ def _translated(error: BaseException, terms: Terms) -> LogError:
         )
     if isinstance(error, KafkaConnectionError | OSError) or (isinstance(error, KafkaError) and error.retriable):
         return Transient(f"{doing} ([log] url)")
+    if isinstance(error, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
+        doing += "; the user of [log.kafka] needs a right for this (docs/kafka.md, Rights)"
     return Fatal(doing)

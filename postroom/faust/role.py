@@ -128,10 +128,13 @@ class _Life:
         committing = asyncio.create_task(self.desk.commits.run())
         try:
             await asyncio.to_thread(self._setting.log.ensure_group, self._setting.terms.group, list(self._setting.terms.delays))
-            await self._app.start()
+            starting = asyncio.create_task(self._app.start())  # which waits for its first partitions, however long that takes
             while not stop.is_set() and self.desk.fault is None and not committing.done() and self._app.crashed is None:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), _LOOK)
+                if starting.done():
+                    await starting
+            starting.cancel()
             if self._app.crashed is None:
                 await self.desk.close(self._setting.limit + STOP)
                 with suppress(TimeoutError):

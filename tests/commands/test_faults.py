@@ -88,6 +88,17 @@ def test_check_tells_what_cannot_work(tmp_path: Path, section: str, values: dict
     assert word in told
 
 
+@pytest.mark.parametrize("command", ["list", "fsck"])
+def test_a_log_on_which_nothing_ever_came_in_is_not_passed_off_as_one_where_all_is_well(
+    place: Place, letter: Letters, command: str
+) -> None:
+    place.run(command)
+    assert "nothing has come in yet" in said(place)
+    place.imported([letter("1@foo.com")])
+    place.run(command)
+    assert place.stderr == ""
+
+
 def test_output_that_nobody_reads_to_its_end_is_no_fault(place: Place, letter: Letters) -> None:
     place.imported([letter(f"{number}@foo.com") for number in range(300)])
     place.drain()

@@ -3,7 +3,7 @@
 import datetime
 import ipaddress
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,6 +40,13 @@ class Guarded:
 
     def allow(self, user: str, kind: str, prefix: str, *operations: str) -> None:
         """Gives rights. kind: topic, group or transactional_id, all whose names begin so. Returns when they are in force."""
+        self._bind(AclPermissionType.ALLOW, user, kind, prefix, operations)
+
+    def deny(self, user: str, kind: str, prefix: str, *operations: str) -> None:
+        """Takes rights away, whatever `allow` gave."""
+        self._bind(AclPermissionType.DENY, user, kind, prefix, operations)
+
+    def _bind(self, permission: AclPermissionType, user: str, kind: str, prefix: str, operations: Iterable[str]) -> None:
         bindings = [
             AclBinding(
                 ResourceType[kind.upper()],
@@ -48,7 +55,7 @@ class Guarded:
                 f"User:{user}",
                 "*",
                 AclOperation[operation.upper()],
-                AclPermissionType.ALLOW,
+                permission,
             )
             for operation in operations
         ]

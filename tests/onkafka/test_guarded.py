@@ -74,8 +74,30 @@ def test_who_has_no_rights_is_told_what_was_refused(broker: Guarded, prefix: str
     place.run("run", "--drain", status=2)
     assert "AUTHORIZATION_FAILED" in said(place)
     assert f"topic {prefix}." in said(place)
+    for command in ("list", "fsck"):
+        place.run(command)
+        assert "or we may not see them" in said(place)
     place.run("pipe", data=b"From: test@canonical.com\nTo: 1@foo.com\n\n", status=75)
     assert "AUTHORIZATION_FAILED" in said(place)
+
+
+@pytest.mark.parametrize("runtime", ["runner", "faust"])
+def test_a_handler_whose_group_is_refused_ends_with_a_line(
+    broker: Guarded, prefix: str, make: MakePlace, letter: Letters, runtime: str
+) -> None:
+    rights(broker, "worker", prefix, writing=True)
+    handler = {"use": "python", "python": "h:handle", "domains": ["h.org"], "allow_unknown_senders": True, "runtime": runtime}
+    code = {"h.py": f"{'async ' * (runtime == 'faust')}def handle(mail):\n    pass\n"}
+    place = make(broker.address, handlers={"h": handler}, sections=settings(broker, prefix, "worker"), code=code)
+    mail = place.mail(letter("1@h.org"))
+    place.run("run", "chain", "--drain")
+    broker.deny("worker", "group", f"postroom.{prefix}.handler.h", "read")
+    place.run("run", "handler:h", "--drain", "--patience", "5s", status=2)
+    assert "GroupAuthorizationFailed" in said(place) or "GROUP_AUTHORIZATION_FAILED" in said(place)
+    assert f"postroom.{prefix}.handler.h" in said(place)
+    assert "[log.kafka] needs a right" in said(place)
+    assert place.outcomes() == []
+    assert place.lines("list", "--pending", "--json")[0]["mail_id"] == mail
 
 
 def test_who_may_read_only_can_look_and_its_ingest_loses_nothing(broker: Guarded, prefix: str, make: MakePlace, letter: Letters) -> None:
