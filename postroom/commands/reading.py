@@ -293,8 +293,7 @@ def fsck(
         found.records += held.records
     out = Out()
     if as_json:
-        listed = {"listed": found.listed} if fate else {}
-        out.json(found.counts | {"archive": found.archive} | ({} if found.clean else {"records": found.records}) | listed)
+        out.json(found.counts | {"archive": found.archive, "records": found.records or None, "listed": found.listed or None})
     else:
         _say(found, out)
     out.flush()
