@@ -76,6 +76,7 @@ class FaustApp:
         listen(terms.connection.secrets)
         self._folder = tempfile.TemporaryDirectory(prefix="postroom-faust-")
         self._app = self._made()
+        self._refusal: BaseException | None = None
 
     async def start(self) -> None:
         """Joins the group. Raises Transient, Fatal."""
@@ -94,13 +95,15 @@ class FaustApp:
         """What the app died of, if it did."""
         if self._app.crashed:
             return _translated(self._app.crash_reason or RuntimeError("for no reason that Faust knows"), self.terms)
-        return _translated(refusal, self.terms) if (refusal := self._refusal()) else None
+        self._refusal = self._refusal or self._refused()
+        return _translated(self._refusal, self.terms) if self._refusal else None
 
-    def _refusal(self) -> BaseException | None:
+    def _refused(self) -> BaseException | None:
         """What the group's coordinator holds against us. aiokafka keeps it for who polls, and Faust does not before it has partitions."""
-        consumer: Any = self._app.consumer
-        client = consumer._thread and consumer._thread._consumer
-        return client and client._coordinator._pending_exception  # type: ignore[no-any-return]  # none of this is typed
+        part: Any = self._app.consumer
+        for name in ("_thread", "_consumer", "_coordinator", "_pending_exception"):  # each made by its owner's start
+            part = part and getattr(part, name)
+        return part  # type: ignore[no-any-return]  # none of these is typed
 
     async def commit(self, positions: Mapping[TopicPartition, tuple[int, str]]) -> bool:
         """Moves the group, with a note beside each position. False when the partitions are ours no more. Raises Transient, Fatal."""
