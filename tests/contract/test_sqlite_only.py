@@ -42,7 +42,7 @@ def test_readers_see_outputs_and_position_of_a_commit_together(log: SqliteLog, p
             assert before <= moved <= sum(extent.end for extent in log.extents("b"))
             assert len(list(log.read("b"))) >= moved
             looks += 1
-    assert looks > 10
+    assert looks > 1
 
 
 def test_the_same_bytes_are_stored_once(log: SqliteLog, path: Path) -> None:
