@@ -86,6 +86,7 @@ def serve_postroom(folder: str) -> None:
     from postroom.archive import ObjectArchive
     from postroom.ingest.accept import Acceptor
     from postroom.ingest.listener import Listener
+    from postroom.ingest.place import place_of
     from postroom.ingest.room import Room
     from streams.log import TopicSpec
     from streams.sqlite import SqliteLog
@@ -97,7 +98,7 @@ def serve_postroom(folder: str) -> None:
     log.create([TopicSpec(topics.raw, 8)])
     room = Room(500_000_000, [Path(folder)])
     acceptor = Acceptor(log, topics, ObjectArchive("file:archive/", Path(folder)), inline_limit=524288, max_size=10485760, room=room)
-    listener = Listener("lmtp", "127.0.0.1:0", acceptor, base=Path(folder))
+    listener = Listener(place_of("lmtp", "127.0.0.1:0", Path(folder)), acceptor, lmtp=True)
     listener.start()
     print(listener.address, flush=True)
     sys.stdin.read()

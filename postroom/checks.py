@@ -7,7 +7,7 @@ from typing import Literal
 
 from postroom import drift
 from postroom.forgotten import forgotten
-from postroom.ingest.listener import fault_of
+from postroom.ingest.place import fault_of
 from postroom.roles import LISTENERS, Roles, listening_place
 from postroom.settings import SettingsError
 from postroom.site import Site

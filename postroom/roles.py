@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from handlers.batch import Handler
 from handlers.python import PythonHandler
 from handlers.registry import HandlerSettingsError, HandlerSpec, NotBuilt, build
 from handlers.settle import Settle
 from handlers.stage import HandlerStage
-from postroom.ingest.listener import Listener, ListenerError, Place, fault_of, place_of
+from postroom.ingest.place import ListenerError, Place, fault_of, place_of
 from postroom.outbox import Maildir, Outbox
 from postroom.postman import Postman
 from postroom.relay import Relay
@@ -236,9 +236,9 @@ class Roles:
         return [self._listener(name) for name in self.names if name in LISTENERS]
 
     def _listener(self, name: str) -> Service:
-        site, ingest = self._site, self._site.settings.ingest
-        kind: Literal["lmtp", "smtp"] = "lmtp" if name == "lmtp" else "smtp"
-        return Listener(kind, getattr(ingest, name), site.acceptor, base=site.config.folder, allow_remote=ingest.allow_remote)
+        from postroom.ingest.listener import Listener
+
+        return Listener(listening_place(self._site, name), self._site.acceptor, lmtp=name == "lmtp")
 
 
 def listening_place(site: Site, name: str) -> Place:

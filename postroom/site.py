@@ -175,6 +175,7 @@ class Site:
         from postroom.ingest.room import Room
 
         ingest = self.settings.ingest
+        # The archive before the log: a wrong setting of its own touches nothing.
         watched = [self.config.folder] if self.archive.directory is None else [self.config.folder, self.archive.directory]
         return Acceptor(
             self.log,
@@ -250,14 +251,12 @@ class Site:
     def read_parts(self) -> None:
         """Reads what the chain's settings name, without opening the log. Raises SettingsError, Fatal; a database that is away may come
         back."""
-        assert self.keyring is not None
+        _ = self.keyring, self.resolver, self.archive  # each reads its settings when it is asked for
         try:
             self.directory.look()
             self.keyring.reload()
         except Hold as away:
             log.warning("%s", away)
-        assert self.resolver
-        assert self.archive
 
     def steps(self) -> "list[Step]":
         """Bounce filter, authentication and routing, each new (they keep state of their own)."""

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from streams.record import Position, Record
 from topology.ending import whole
@@ -32,7 +33,7 @@ class BounceFilter(Step):
         clock: Callable[[], int],
         largest: int = sys.maxsize,
     ) -> None:
-        """largest: see `foreign_envelope`."""
+        """largest: octets above which a bare record counts as too large, because no later topic would take it with its facts."""
         self.source = topics.raw
         self.target = topics.screened
         self._log_id = log_id
@@ -65,7 +66,8 @@ class BounceFilter(Step):
 
     def foreign(self, record: Record) -> Facts:
         """The facts of a record that has none of ours that can be read."""
-        return Facts(foreign_envelope(record.value, record.time, self._reader, self._largest))
+        envelope = foreign_envelope(record.value, record.time, self._reader)
+        return Facts(replace(envelope, truncated=True) if envelope.size > self._largest else envelope)
 
     def position(self, record: Record) -> Position:
         """A raw record is the mail."""

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from postroom.ingest.accept import Acceptor
 from postroom.ingest.importing import Imported, ImportStopped, Options, parse_received_at, run_import
 from postroom.ingest.pipe import run_pipe
 from postroom.settings import SettingsError
@@ -47,17 +48,15 @@ def import_(
         raise typer.BadParameter(
             f"{received_at!r}: write header, now, or a time such as 2026-03-01T10:00:00Z", param_hint="--received-at"
         ) from error
-    site = from_context(ctx)
-    assert site.archive  # what its settings are wrong about comes out before the log is touched
-    site.ensure_topics()
-    sys.exit(_import(site, paths, Options(sender, tuple(recipient or ()), when), as_json))
+    acceptor = _acceptor(from_context(ctx))
+    sys.exit(_import(acceptor, paths, Options(sender, tuple(recipient or ()), when), as_json))
 
 
-def _import(site: Site, paths: list[Path], options: Options, as_json: bool) -> int:
+def _import(acceptor: Acceptor, paths: list[Path], options: Options, as_json: bool) -> int:
     counts = {"new": 0, "repeat": 0, "error": 0}
     with _progress() as (report, console):
         try:
-            for line in run_import(paths, options, site.acceptor, report):
+            for line in run_import(paths, options, acceptor, report):
                 counts["error" if line.error else "repeat" if line.repeat else "new"] += 1
                 if as_json:
                     sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
@@ -105,16 +104,21 @@ def pipe(ctx: typer.Context, sender: Sender = None, recipient: Recipients = None
     # Whatever is wrong with our settings, the mail server must keep its mail: everything but the command line itself is 75.
     _check_addresses(None, recipient)
     try:
-        site = from_context(ctx)
-        assert site.archive
-        site.ensure_topics()
-        came = run_pipe(sys.stdin.buffer, sender, tuple(recipient or ()), site.acceptor)
+        came = run_pipe(sys.stdin.buffer, sender, tuple(recipient or ()), _acceptor(from_context(ctx)))
     except (SettingsError, LogError) as error:
         print(f"postroom: {error}", file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)
     if came.why:
         print(f"postroom: {came.why}", file=sys.stderr)
     sys.exit(came.status)
+
+
+def _acceptor(site: Site) -> Acceptor:
+    """The site's acceptor, over a log whose topics are there. It is made first, because it finds out what the settings are wrong about
+    before the log is touched. Raises SettingsError, LogError."""
+    acceptor = site.acceptor
+    site.ensure_topics()
+    return acceptor
 
 
 def _check_addresses(sender: str | None, recipients: list[str] | None) -> None:

@@ -84,7 +84,7 @@ def list_(
     """List outcomes, oldest first by the time when the log took them; with --pending what is still on its way, by stage."""
     wanted = selectors.filter(now_ms())
     site = from_context(ctx)
-    say_if_nothing_is_there(site)
+    _say_if_nothing_is_there(site)
     if pending:
         found = waiting(site.log, site.topics, wanted)
     else:
@@ -115,14 +115,6 @@ def show(
     else:
         out.story(story(mail))
     out.flush()
-
-
-def say_if_nothing_is_there(site: Site) -> None:
-    """A log without any topic of ours looks like one on which all is well; a mistyped url and missing rights look the same."""
-    if not site.log.topics().keys() & {spec.name for spec in site.topic_specs()}:
-        log = site.settings.log
-        words = f"{log.url} has no topics of the prefix {log.prefix}: nothing has come in yet, or we may not see them"
-        print(f"postroom: {safe(words)}", file=sys.stderr)
 
 
 def timeline(site: Site, id_: str) -> RenderableType:
@@ -273,7 +265,7 @@ def fsck(
 ) -> None:
     """Account for every mail: is anything lost, doubled or unknown? Exit status 1 if so."""
     site = from_context(ctx)
-    say_if_nothing_is_there(site)
+    _say_if_nothing_is_there(site)
     references = References()
     with _Bar(site) as bar:
         found = account(
@@ -304,6 +296,14 @@ def scanning(settings: Path, setup: Setup) -> Scan:
     """One of the processes that read the log for fsck."""
     site = Site.at(settings)
     return Scan(setup, site.log, site.close)
+
+
+def _say_if_nothing_is_there(site: Site) -> None:
+    """A log without any topic of ours looks like one on which all is well; a mistyped url and missing rights look the same."""
+    if not site.log.topics().keys() & {spec.name for spec in site.topic_specs()}:
+        log = site.settings.log
+        words = f"{log.url} has no topics of the prefix {log.prefix}: nothing has come in yet, or we may not see them"
+        print(f"postroom: {safe(words)}", file=sys.stderr)
 
 
 def _say(found: Accounts, out: Out) -> None:

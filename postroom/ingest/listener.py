@@ -2,21 +2,18 @@
 
 import asyncio
 import errno
-import ipaddress
 import os
-import re
 import socket
 import stat
 import threading
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 from postroom.ingest.accept import Acceptor
 from postroom.ingest.appender import Appender
 from postroom.ingest.dialogue import Dialogue
 from postroom.ingest.limits import Desk, Limits
-from postroom.settings import SettingsError
+from postroom.ingest.place import ListenerError, Place
 
 _BACKLOG = 256
 _SOCKET_MODE = 0o660
@@ -24,74 +21,17 @@ _HINTS = {
     errno.EADDRINUSE: "; end the program that listens there, or choose another place",
     errno.EACCES: "; ports below 1024 and other people's folders need rights",
 }
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
-
-
-class ListenerError(SettingsError):
-    """The listener cannot be set up; the text names the setting and what to do. Exit status 2."""
-
-
-class Place(NamedTuple):
-    """Where a listener is to listen: the path of a Unix socket, or host and port."""
-
-    path: Path | None
-    host: str = ""
-    port: int = 0
-
-
-def place_of(kind: str, where: str, base: Path, *, allow_remote: bool) -> Place:
-    """The setting `ingest.<kind>` read; see `Listener`. Raises ListenerError."""
-    setting = f"ingest.{kind} = {where!r}"
-    if where.startswith("unix:"):
-        return Place(base / where.removeprefix("unix:"))
-    match = _HOST_PORT.fullmatch(where)
-    if not match or int(match[2]) > 65535:
-        raise ListenerError(f"{setting}: expected host:port, [v6]:port or unix:PATH")
-    host = match[1].strip("[]")
-    if not allow_remote and not _is_loopback(host):
-        raise ListenerError(f"{setting}: other machines can reach this; use 127.0.0.1, ::1 or unix:PATH, or allow it explicitly")
-    return Place(None, host, int(match[2]))
-
-
-def fault_of(place: Place) -> str | None:
-    """Why nobody can listen there just now, or None. Nothing is left behind."""
-    if place.path:
-        if not place.path.parent.is_dir():
-            return f"there is no folder {place.path.parent}"
-        if place.path.exists() and not place.path.is_socket():
-            return "something else stands there"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            return None if probe.connect_ex(os.fspath(place.path)) else "somebody listens there; is postroom running already?"
-    with socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((place.host, place.port))
-        except OSError as error:
-            return f"{error.strerror or error}{'; is postroom running already?' if error.errno == errno.EADDRINUSE else ''}"
-    return None
 
 
 class Listener:
     """A listener for one protocol at one place."""
 
-    def __init__(
-        self,
-        kind: Literal["lmtp", "smtp"],
-        where: str,
-        acceptor: Acceptor,
-        *,
-        base: Path,
-        limits: Limits | None = None,
-        allow_remote: bool = False,
-    ) -> None:
-        """where: the setting `ingest.lmtp` or `ingest.smtp`: host:port, [v6]:port (port 0: any free one), or unix:PATH, relative to
-        `base`, the settings' folder. allow_remote: also places that other machines reach. Raises ListenerError when `where` is not
-        to be understood, or reachable from outside without leave."""
-        self.setting = f"ingest.{kind} = {where!r}"
-        self._lmtp = kind == "lmtp"
+    def __init__(self, place: Place, acceptor: Acceptor, *, lmtp: bool, limits: Limits | None = None) -> None:
+        """place: see `place_of`. lmtp: whether it speaks LMTP, else SMTP."""
+        self.setting, self._path, self._host, self._port = place
+        self._lmtp = lmtp
         self._acceptor = acceptor
         self._limits = limits or Limits.of(acceptor.max_size)
-        self._path, self._host, self._port = place_of(kind, where, base, allow_remote=allow_remote)
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -197,12 +137,3 @@ def _remove_dead(path: Path) -> None:
         return
     except ConnectionRefusedError:
         path.unlink(missing_ok=True)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

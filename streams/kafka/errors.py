@@ -138,12 +138,16 @@ def translated(exception: KafkaException, doing: str, *, found: KafkaError | Non
     return ours
 
 
+RIGHTS = "; the user of [log.kafka] needs a right for this (docs/kafka.md, Rights)"
+"""What to do about a right that is missing."""
+
+
 def _remedy(code: int, kind: type[LogError]) -> str:
     """Which settings to look at."""
     if kind is TooLarge:
         return "; raise [log.topics] max_message_bytes and the topics' own, or lower [archive] inline_limit (see `postroom check`)"
     if code in _RIGHTS:
-        return "; the user of [log.kafka] needs a right for this (docs/kafka.md, Rights)"
+        return RIGHTS
     return "; look at sasl.username and sasl.password in [log.kafka]" if code in _NAMES else ""
 
 

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from postroom.archive import ObjectArchive
 from postroom.ingest.limits import Limits
 from postroom.ingest.listener import Listener
+from postroom.ingest.place import place_of
 from postroom.ingest.room import Room
 from streams.record import Appended, Draft
 from streams.sqlite import SqliteLog
@@ -51,7 +52,7 @@ class Listening:
     ) -> None:
         self.log = FailingLog(place.folder / "postroom.db")
         acceptor = place.acceptor(log=self.log, room=room, archive=archive, inline_limit=inline_limit)
-        self.listener = Listener(kind, where, acceptor, base=place.folder, limits=limits(acceptor.max_size))
+        self.listener = Listener(place_of(kind, where, place.folder), acceptor, lmtp=kind == "lmtp", limits=limits(acceptor.max_size))
         self.listener.start()
         self.address = self.listener.address
 

@@ -15,7 +15,8 @@ import pytest
 
 from postroom.archive import ObjectArchive
 from postroom.ingest.limits import Limits
-from postroom.ingest.listener import Listener, ListenerError
+from postroom.ingest.listener import Listener
+from postroom.ingest.place import ListenerError, place_of
 from postroom.ingest.room import Room
 from tests.ingest.client import Client
 from tests.ingest.listening import Listening
@@ -25,11 +26,11 @@ from tests.ingest.place import MAIL, Place, numbered
 @pytest.mark.parametrize("where", ["0.0.0.0:0", "[::]:0", "192.0.2.1:25", "mx.example.org:25", ":25"])
 def test_places_that_other_machines_reach_need_leave(where: str, place: Place) -> None:
     with pytest.raises(ListenerError, match=r"ingest\.lmtp = "):
-        Listener("lmtp", where, place.acceptor(), base=place.folder)
+        place_of("lmtp", where, place.folder)
 
 
 def test_with_leave_they_may(place: Place) -> None:
-    listener = Listener("lmtp", "0.0.0.0:0", place.acceptor(), base=place.folder, allow_remote=True)
+    listener = Listener(place_of("lmtp", "0.0.0.0:0", place.folder, allow_remote=True), place.acceptor(), lmtp=True)
     listener.start()
     assert listener.address.startswith("0.0.0.0:")
     listener.stop()
@@ -38,14 +39,14 @@ def test_with_leave_they_may(place: Place) -> None:
 @pytest.mark.parametrize("where", ["nonsense", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:smtp", ""])
 def test_a_place_that_cannot_be_understood_is_refused_by_name(where: str, place: Place) -> None:
     with pytest.raises(ListenerError, match=r"ingest\.smtp = .*host:port"):
-        Listener("smtp", where, place.acceptor(), base=place.folder)
+        place_of("smtp", where, place.folder)
 
 
 def test_a_port_in_use_is_one_clear_word(lmtp: Listening, place: Place) -> None:
     with pytest.raises(
         ListenerError, match=rf"ingest\.lmtp = '{lmtp.address}': cannot listen there: Address already in use.*another place"
     ):
-        Listener("lmtp", lmtp.address, place.acceptor(), base=place.folder).start()
+        Listener(place_of("lmtp", lmtp.address, place.folder), place.acceptor(), lmtp=True).start()
 
 
 def test_a_unix_socket_is_relative_to_the_settings_and_goes_with_the_listener(place: Place) -> None:
@@ -56,7 +57,7 @@ def test_a_unix_socket_is_relative_to_the_settings_and_goes_with_the_listener(pl
             client.greet().envelope().say(MAIL + b".\r\n")
             assert client.hear().startswith("250 ")
         with pytest.raises(ListenerError, match="in use"):
-            Listener("lmtp", "unix:lmtp.sock", place.acceptor(), base=place.folder).start()
+            Listener(place_of("lmtp", "unix:lmtp.sock", place.folder), place.acceptor(), lmtp=True).start()
     assert not (place.folder / "lmtp.sock").exists()
     assert place.mails() == [MAIL]
 
@@ -68,7 +69,7 @@ def test_the_socket_of_a_listener_that_was_killed_is_taken_over_and_other_files_
         client.greet()
     (place.folder / "notes.txt").write_text("dear diary")
     with pytest.raises(ListenerError):
-        Listener("lmtp", "unix:notes.txt", place.acceptor(), base=place.folder).start()
+        Listener(place_of("lmtp", "unix:notes.txt", place.folder), place.acceptor(), lmtp=True).start()
     assert (place.folder / "notes.txt").read_text() == "dear diary"
 
 
@@ -259,9 +260,10 @@ _SERVER = """
 import sys
 from pathlib import Path
 from postroom.ingest.listener import Listener
+from postroom.ingest.place import place_of
 from tests.ingest.place import Place
 place = Place(Path(sys.argv[1]))
-listener = Listener("lmtp", "127.0.0.1:0", place.acceptor(), base=place.folder)
+listener = Listener(place_of("lmtp", "127.0.0.1:0", place.folder), place.acceptor(), lmtp=True)
 listener.start()
 print(listener.address, flush=True)
 sys.stdin.read()
