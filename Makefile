@@ -6,6 +6,8 @@ STAMP := $(VENV)/.installed
 PEERS := .venv-peers
 FUZZ := .venv-fuzz
 SECONDS ?= 60
+# Where the environment forbids bytecode, each of the many processes that the tests start would compile the program anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test lint format bench bench-kafka peers chaos fuzz lock clean
 

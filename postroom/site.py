@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Container, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -141,8 +142,9 @@ class Site:
         self.refuse_half_a_copy(self.log.topics())
         self.log.create(list(specs))
         refuse_forgotten(self.log, self.groups().items(), self.topics.outcomes)
-        for group, topics in self.groups().items():
-            self.log.ensure_group(group, topics)
+        with ThreadPoolExecutor(8) as pool:  # on Kafka each waits a third of a second for the coordinator of a transaction of its own
+            for made in [pool.submit(self.log.ensure_group, group, topics) for group, topics in self.groups().items()]:
+                made.result()
 
     @cached_property
     def oopses(self) -> "OopsReports":

@@ -23,6 +23,8 @@ from streams.record import Draft
 
 APPEND_SECONDS = DELIVERY_MS / 1000
 """How long an append is tried while the brokers are away: mail servers wait for their answer."""
+_LOOK = 0.05
+"""Seconds after which the thread that hears of drafts looks whether it is to end: nothing wakes it, and whoever closes waits for it."""
 
 
 class Appends:
@@ -135,7 +137,7 @@ class Single:
     def _listen(self) -> None:
         while not self._stop.is_set():
             try:
-                self._producer.poll(0.5)
+                self._producer.poll(_LOOK)
             except KafkaException as exception:
                 self._fail(exception)
 
