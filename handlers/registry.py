@@ -14,6 +14,7 @@ from handlers.command import CommandHandler
 from handlers.fingerprint import in_words
 from handlers.maildir import MaildirHandler
 from handlers.python import PythonHandler
+from streams.disk import in_the_way
 
 ENTRY_POINTS = "postroom.handlers"
 """The group in which an installed package offers handlers by name."""
@@ -66,7 +67,7 @@ def build(spec: HandlerSpec, folder: Path) -> Handler:
         case "python":
             handler: Handler = _python(spec, folder)
         case "maildir":
-            handler = MaildirHandler(spec.name, folder / _needed(spec, "path"))
+            handler = MaildirHandler(spec.name, _maildir(spec, folder))
         case "command":
             handler = _command(spec, folder)
         case "webhook" | "tickets":
@@ -78,6 +79,13 @@ def build(spec: HandlerSpec, folder: Path) -> Handler:
         raise spec.at_fault("runtime", '"faust" calls coroutines, so it needs use = "python" and an `async def`; else leave the key out')
     handler.pause_after = spec.pause_after
     return handler
+
+
+def _maildir(spec: HandlerSpec, folder: Path) -> Path:
+    path: Path = folder / _needed(spec, "path")
+    if file := in_the_way(path):
+        raise spec.at_fault("path", f"{file} is a file, and no folder")
+    return path
 
 
 def _needed(spec: HandlerSpec, key: str) -> Any:

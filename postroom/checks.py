@@ -11,6 +11,7 @@ from postroom.ingest.place import fault_of
 from postroom.roles import LISTENERS, Roles, listening_place
 from postroom.settings import SettingsError
 from postroom.site import Site
+from streams.disk import in_the_way
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
 from topology.openpgp import KeyringError
@@ -104,8 +105,8 @@ def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:
 def _archive(site: Site) -> Iterator[Finding]:
     directory = site.archive.directory
     if directory is not None and not directory.exists():
-        if not (above := next(folder for folder in directory.parents if folder.exists())).is_dir():
-            raise SettingsError(f"[archive] url = {site.archive.url}: {above} is a file, and no folder")
+        if file := in_the_way(directory):
+            raise SettingsError(f"[archive] url = {site.archive.url}: {file} is a file, and no folder")
         yield Finding("archive", "ok", f"{site.archive.url} is not there yet; the first large mail makes it")
         return
     site.archive.get(f"sha256:{sha256(b'').hexdigest()}")  # raises Hold where it cannot be reached
@@ -149,8 +150,8 @@ def _replies(site: Site) -> Iterator[Finding]:
     if settings.outbox is None and settings.smtp is None:
         yield Finding("replies", "odd", "neither [replies] outbox nor smtp is given: replies wait on the log and nobody hears anything")
     else:
-        Roles(site, ["postman"], drain=True)
-        yield Finding("replies", "ok", f"to {settings.answer}, by {'outbox' if settings.outbox else 'smtp'}, from {settings.from_}")
+        Roles(site, ["postman"], drain=True).look_at_outbox()
+        yield Finding("replies", "ok", f"to {settings.answer}, by {'smtp' if settings.smtp else 'outbox'}, from {settings.from_}")
 
 
 def _listeners(site: Site) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from streams.disk import sync
+from streams.disk import in_the_way, sync
 from streams.faults import Hold
 from topology.replies import attach, compose
 
@@ -53,6 +53,11 @@ class Outbox(Protocol):
         leaving raise Hold when the outbox is away as a whole; letters sent before that may have gone out."""
         ...
 
+    def look(self) -> None:
+        """Whether letters could be taken just now, without sending any. Raises Hold, or ValueError naming a setting that never works.
+        Blocks for seconds at most."""
+        ...
+
 
 class Maildir:
     """A Maildir, for a mail server that collects from it, or for people who look. A file's name is made from the reply's id, so a reply
@@ -72,6 +77,11 @@ class Maildir:
             sync(self._path / "new")
         except OSError as error:
             raise Hold("outbox", f"replies.outbox: cannot write to {self._path}: {error.strerror or error}") from error
+
+    def look(self) -> None:
+        """See Outbox.look. Makes nothing."""
+        if file := in_the_way(self._path):
+            raise ValueError(f"replies.outbox: {file} is a file, and no folder")
 
     def _send(self, letter: Letter) -> Verdict:
         name = f"{letter.reply_id}.postroom"

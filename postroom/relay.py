@@ -22,6 +22,8 @@ from topology.replies.mime import one_line
 _PORTS = {"smtp": 25, "smtp+starttls": 587, "smtps": 465}
 _TIMEOUT = 30.0
 """Seconds to wait for the answer to a command."""
+_LOOK_TIMEOUT = 5.0
+"""Seconds likewise, where somebody waits to hear whether the relay is there."""
 _DATA_TIMEOUT = 240.0
 """Seconds to wait for the answer to the mail itself: a relay may look into it first, and one that we leave too soon gets it twice.
 RFC 5321 section 4.5.3.2.6 asks for ten minutes, but after five a Kafka broker takes the partition away."""
@@ -62,13 +64,18 @@ class Relay:
         finally:
             connection.close()
 
-    def connect(self) -> smtplib.SMTP:
-        """A connection that is ready for MAIL. Raises OSError, SMTPException."""
+    def look(self) -> None:
+        """See Outbox.look. Greets, and logs in where there is a user."""
+        with self.border():
+            self.connect(_LOOK_TIMEOUT).close()
+
+    def connect(self, timeout: float = _TIMEOUT) -> smtplib.SMTP:
+        """A connection that is ready for MAIL. timeout: seconds for each answer. Raises OSError, SMTPException."""
         # The name that we greet with takes a DNS query to find, so it is looked for once.
         if self._scheme == "smtps":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, self._hello, timeout=_TIMEOUT, context=self._tls)
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(self._host, self._port, self._hello, timeout=timeout, context=self._tls)
         else:
-            smtp = smtplib.SMTP(self._host, self._port, self._hello, timeout=_TIMEOUT)
+            smtp = smtplib.SMTP(self._host, self._port, self._hello, timeout=timeout)
         try:
             self._hello = smtp.local_hostname
             if self._scheme == "smtp+starttls":
@@ -82,6 +89,16 @@ class Relay:
         # For addresses outside ASCII (RFC 6531); the rest of every command is ASCII.
         smtp.command_encoding = "utf-8"
         return smtp
+
+    @contextmanager
+    def border(self) -> Iterator[None]:
+        """Within it, whatever is about the relay and not about one letter comes out as Hold."""
+        try:
+            yield
+        except smtplib.SMTPResponseException as error:  # on connecting
+            self.hold(_reply(error.smtp_code, error.smtp_error))
+        except (OSError, smtplib.SMTPException) as error:
+            self.hold(one_line(str(error), 200))
 
     def hold(self, why: str) -> NoReturn:
         """The relay as a whole is away or refuses us."""
@@ -107,7 +124,7 @@ class _Connection:
 
     def send(self, letter: Letter) -> Verdict:
         """See Outbox."""
-        try:
+        with self._relay.border():
             smtp = self._smtp = self._smtp or self._relay.connect()
             if self._unfinished:
                 smtp.rset()
@@ -117,10 +134,6 @@ class _Connection:
             self._unfinished = True
             verdict = self._mail(smtp, letter, message) or self._rcpt(smtp, letter) or self._data(smtp, letter, message)
             self._unfinished = verdict is not SENT
-        except smtplib.SMTPResponseException as error:  # on connecting
-            self._relay.hold(_reply(error.smtp_code, error.smtp_error))
-        except (OSError, smtplib.SMTPException) as error:
-            self._relay.hold(one_line(str(error), 200))
         self._relay.answered(letter.reply_id)
         return verdict
 

@@ -222,6 +222,14 @@ class Roles:
             raise SettingsError(f"{site.config.file}: [replies] outbox or smtp: the postman needs one of them")
         return Maildir(site.config.path(settings.outbox))
 
+    def look_at_outbox(self) -> None:
+        """Whether the postman could hand letters over just now. Raises SettingsError, Hold."""
+        assert self._outbox
+        try:
+            self._outbox.look()
+        except ValueError as error:
+            raise SettingsError(f"{self._site.config.file}: {error}") from error
+
     # -- listeners ------------------------------------------------------------------------------------------------------------------
 
     def probe_ports(self) -> None:

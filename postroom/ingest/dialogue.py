@@ -204,6 +204,8 @@ class Dialogue(SMTP):
         recipient, parameters = path
         if parameters:
             return "555 5.5.4 parameter not understood"
+        if recipient.lower() == "postmaster":  # the one name without a domain that every server takes (RFC 5321 section 4.5.1)
+            recipient += f"@{self.hostname}"
         if key(recipient) is None:
             return "553 5.1.3 the address cannot be read"
         if len(self._recipients) >= self._limits.recipients:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.place import Letters, Place
+from tests.replies.relays import Moods, relay
 
 FOO = {"use": "maildir", "path": "foo/", "domains": ["foo.com"], "allow_unknown_senders": True}
 LOG = ("postroom.db", "postroom.db.lock")
@@ -79,6 +80,7 @@ def test_an_archive_of_no_known_kind_is_told_before_the_log_is_made(tmp_path: Pa
         ("log", {"url": "kafka://127.0.0.1:abc"}, "host:port"),
         ("log", {"url": "kafka://127.0.0.1:99999"}, "host:port"),
         ("archive", {"url": "file:accounts.toml/archive"}, "no folder"),
+        ("replies", {"outbox": "accounts.toml/below/outbox"}, "no folder"),
         ("ingest", {"max_size": 0}, "max_size"),
     ],
 )
@@ -86,6 +88,24 @@ def test_check_tells_what_cannot_work(tmp_path: Path, section: str, values: dict
     place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={section: values})
     told = place.run("check", status=2).decode() + place.stderr
     assert word in told
+
+
+def test_a_maildir_below_a_file_is_told_before_the_log_is_made(tmp_path: Path) -> None:
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO | {"path": "accounts.toml/foo"}})
+    place.run("run", "--drain", status=2)
+    assert "[handlers.foo] path" in said(place)
+    assert untouched(place)
+    assert b"is a file" in place.run("check", status=2)
+
+
+def test_check_tells_a_relay_that_is_not_there_and_sends_nothing_to_one_that_is(tmp_path: Path) -> None:
+    moods = Moods()
+    with relay(moods) as port:
+        place = Place(tmp_path, "sqlite:///postroom.db", sections={"replies": {"smtp": f"smtp://127.0.0.1:{port}"}})
+        place.run("check")
+    (found,) = [line for line in place.lines("check", status=75) if line["what"] == "replies"]
+    assert (found["state"], moods.taken) == ("away", [])
+    assert f"replies.smtp: 127.0.0.1:{port}: " in found["words"]
 
 
 @pytest.mark.parametrize("command", ["list", "fsck"])

@@ -181,6 +181,16 @@ def test_commands_and_their_answers(command: bytes, answer: str, lmtp: Listening
         assert client.ask(b"RSET").startswith("250 ")
 
 
+def test_the_postmaster_needs_no_domain(lmtp: Listening, place: Place) -> None:
+    """RFC 5321 section 4.5.1."""
+    with Client(lmtp.address) as client:
+        client.greet().envelope(b"PostMaster", b"Postmaster@example.org").say(MAIL + b".\r\n")
+        assert [client.hear()[:3] for _ in range(2)] == ["250"] * 2
+    first, second = place.facts()[0].envelope.recipients
+    assert first.startswith("PostMaster@")
+    assert second == "Postmaster@example.org"
+
+
 def test_a_hundred_recipients_and_no_more(lmtp: Listening, place: Place) -> None:
     with Client(lmtp.address) as client:
         client.greet().ask(b"MAIL FROM:<ann@example.org>")
