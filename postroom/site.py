@@ -224,12 +224,13 @@ class Site:
     @cached_property
     def resolver(self) -> "Resolver":
         """DNS, or a zone file in its stead."""
-        from postroom.dns import DnsResolver
-        from postroom.zone import ZoneError, ZoneResolver
-
         zone = self.settings.authentication.dns_zone
         if zone is None:
+            from postroom.dns import DnsResolver
+
             return DnsResolver()
+        from postroom.zone import ZoneError, ZoneResolver
+
         try:
             return ZoneResolver(self.config.path(zone))
         except ZoneError as error:

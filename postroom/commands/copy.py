@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from postroom.bar import bar
 from postroom.copying.backup import Backup, restore_log, take
 from postroom.copying.copy import Differs, Report
 from postroom.copying.copy import copy as copied
 from postroom.copying.ends import filling, place_of, refuse_missing, site_of, stands_still
 from postroom.copying.objects import carry, same
 from postroom.reading.out import Out, stop
-from postroom.replay.bar import bar
 from postroom.replay.marker import Busy
 from postroom.site import Site, from_context
 

@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from postroom import demo as demonstration
-from postroom.commands.reading import timeline
+from postroom.commands.reading import find
+from postroom.reading.draw import as_renderable
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.rows import Found
 from postroom.reading.selectors import Selectors
+from postroom.reading.timeline import story
 from postroom.site import Site, now_ms
 
 _STYLES = {"handled": "green", "dropped": "dim", "rejected": "yellow", "returned": "cyan", "failed": "red"}
@@ -75,7 +77,7 @@ def _show(site: Site, console: Console, folder: Path) -> None:
     console.print(_table(found))
     oops = next(one for one in found if one.row["reason"] == "handler-error")
     console.print()
-    console.print(_panel(timeline(site, str(oops.row["mail_id"])), "the way of one mail", "dim"))
+    console.print(_panel(as_renderable(story(find(site, str(oops.row["mail_id"])))), "the way of one mail", "dim"))
     console.print()
     console.print(_panel(_oops_mail(folder, str(oops.row["oops_id"])), "what its sender got back", "red"))
     shown = str(oops.row["mail_id"])[:8]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from postroom.bar import bar
 from postroom.erasing.choice import choose
 from postroom.erasing.erase import Erasing
 from postroom.erasing.report import erase_document, remains, show_erase
@@ -14,7 +15,6 @@ from postroom.erasing.tombstone import Erased
 from postroom.reading.options import selecting
 from postroom.reading.out import Out, stop
 from postroom.reading.selectors import Selectors
-from postroom.replay.bar import bar
 from postroom.replay.marker import Busy, refuse_if_busy, who
 from postroom.retention import enforced, in_force
 from postroom.retention import trim as trim_log

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from postroom.bar import bar
 from postroom.export.export import Export, Exported
 from postroom.export.targets import target
 from postroom.reading.options import selecting
 from postroom.reading.out import Out, stop
 from postroom.reading.selectors import Selectors
-from postroom.replay.bar import bar
 from postroom.site import from_context, now_ms
 from topology.step import MailSource
 

@@ -3,13 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from postroom.bar import gauge
 from postroom.ingest.accept import Acceptor
 from postroom.ingest.importing import Imported, ImportStopped, Options, parse_received_at, run_import
 from postroom.ingest.pipe import run_pipe
@@ -54,9 +53,9 @@ def import_(
 
 def _import(acceptor: Acceptor, paths: list[Path], options: Options, as_json: bool) -> int:
     counts = {"new": 0, "repeat": 0, "error": 0}
-    with _progress() as (report, console):
+    with gauge("importing", unit=None) as show:
         try:
-            for line in run_import(paths, options, acceptor, report):
+            for line in run_import(paths, options, acceptor, show):
                 counts["error" if line.error else "repeat" if line.repeat else "new"] += 1
                 if as_json:
                     sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
@@ -69,34 +68,12 @@ def _import(acceptor: Acceptor, paths: list[Path], options: Options, as_json: bo
         finally:
             sys.stdout.buffer.flush()
     if not as_json:
-        console.print(f"{counts['new']} stored, {counts['repeat']} known already, {counts['error']} unreadable", highlight=False)
+        print(f"{counts['new']} stored, {counts['repeat']} known already, {counts['error']} unreadable")
     return 1 if counts["error"] else 0
 
 
 def _place(line: Imported) -> str:
     return line.path if line.index is None else f"{line.path} (mail {line.index})"
-
-
-class _progress:  # noqa: N801 - used as a function: `with _progress() as …`
-    """A bar on a terminal, by octets; nothing where nobody looks."""
-
-    def __enter__(self) -> tuple[Any, Console]:
-        console = Console(stderr=True)
-        self._bar = Progress(
-            TextColumn("importing"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        task = self._bar.add_task("importing", total=None)
-        self._bar.start()
-        return (lambda done, total: self._bar.update(task, completed=done, total=total)), Console()
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
 
 def pipe(ctx: typer.Context, sender: Sender = None, recipient: Recipients = None) -> None:

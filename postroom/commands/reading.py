@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from postroom.bar import bar
 from postroom.erasing.unfinished import unfinished
 from postroom.reading.documents import Gone, as_document, bytes_of, oops_id_of, report_document, report_parts
-from postroom.reading.draw import as_renderable
 from postroom.reading.failures import grouped
 from postroom.reading.finding import Ambiguous, NotFound, resolve
 from postroom.reading.fsck import COUNTS, Accounts
@@ -115,11 +113,6 @@ def show(
     else:
         out.story(story(mail))
     out.flush()
-
-
-def timeline(site: Site, id_: str) -> RenderableType:
-    """A mail's timeline for a terminal. Raises SystemExit, with a line on stderr, when there is no such mail."""
-    return as_renderable(story(find(site, id_)))
 
 
 def find(site: Site, id_: str) -> Mail:
@@ -267,17 +260,17 @@ def fsck(
     site = from_context(ctx)
     _say_if_nothing_is_there(site)
     references = References()
-    with _Bar(site) as bar:
+    with bar("accounting", lambda: _records(site), "records") as tick:
         found = account(
             site.log,
             site.topics,
             site.handler_names,
-            tick=bar.advance,
+            tick=tick,
             references=references,
             opener=partial(scanning, site.config.file),
             naming={fate: _MEANINGS[fate]} if fate else None,
         )
-        held = hold_against(site.archive, references, site.log, site.topics, now_ms(), remove=remove_orphans, tick=bar.advance)
+        held = hold_against(site.archive, references, site.log, site.topics, now_ms(), remove=remove_orphans, tick=tick)
         if found.counts["erased"]:
             found.records += unfinished(site.log, site.topics, site.archive, references.needed)
     if held:
@@ -329,29 +322,9 @@ def _say(found: Accounts, out: Out) -> None:
             out.line((f"  {record['time']}  {record['topic']}/{record['partition']}/{record['offset']}{delivery}", "dim"))
 
 
-class _Bar:
-    """How far fsck has come, on a terminal."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        console = Console(stderr=True)
-        columns = (TextColumn("accounting"), BarColumn(), MofNCompleteColumn(), TextColumn("records"), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-    def __enter__(self) -> "_Bar":
-        total = None
-        if not self._progress.disable:
-            log, topics = self._site.log, self._site.topics
-            read = [topics.raw, topics.screened, topics.outcomes, *(topics.routed(name) for name in self._site.handler_names)]
-            there = log.topics()
-            total = sum(extent.end - extent.first for topic in read if topic in there for extent in log.extents(topic))
-        self._task = self._progress.add_task("accounting", total=total)
-        self._progress.start()
-        return self
-
-    def advance(self, count: int) -> None:
-        """Called with the number of records read since."""
-        self._progress.advance(self._task, count)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+def _records(site: Site) -> int:
+    """How many records `account` reads."""
+    log, topics = site.log, site.topics
+    there = log.topics()
+    read = [topics.raw, topics.screened, topics.outcomes, *(topics.routed(name) for name in site.handler_names)]
+    return sum(extent.end - extent.first for topic in read if topic in there for extent in log.extents(topic))

@@ -7,12 +7,12 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from postroom.bar import bar
 from postroom.crew import Tick
 from postroom.reading.options import selecting
 from postroom.reading.out import Out, stop
 from postroom.reading.selectors import Selectors
 from postroom.replay.apply import Apply, Brought, Pace, brought_in
-from postroom.replay.bar import bar
 from postroom.replay.entry import Stage
 from postroom.replay.marker import Busy, Marker, NoReplay, finish, refuse_if_busy, who
 from postroom.replay.report import brought_document, preview_document, show_brought, show_preview

@@ -2,12 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from postroom.bar import Show, gauge
 from postroom.site import from_context
 from postroom.values import seconds
 
@@ -61,8 +61,8 @@ def run(
     if not drain:
         supervisor.run()
         return
-    with _Bar() as bar:
-        left = supervisor.drain(waits, bar.shows)
+    with gauge("processing", "records") as show:
+        left = supervisor.drain(waits, _passed(show))
     if left is not None:
         _say_what_is_left(left)
         sys.exit(os.EX_TEMPFAIL)
@@ -73,22 +73,13 @@ def _say_what_is_left(left: "Left") -> None:
     print(f"postroom: stopped with work left: {counts or 'nothing more'}; run again later", file=sys.stderr)
 
 
-class _Bar:
-    """How far a drain has come, on a terminal."""
+def _passed(show: Show) -> Callable[[int], None]:
+    """Shows how many of the records that were ever left are passed. Their number may grow, as each stage passes records on to the next."""
+    most = 0
 
-    def __enter__(self) -> "_Bar":
-        console = Console(stderr=True)
-        columns = (TextColumn("processing"), BarColumn(), MofNCompleteColumn(), TextColumn("records"))
-        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._progress.add_task("processing", total=None)
-        self._most = 0
-        self._progress.start()
-        return self
+    def left(count: int) -> None:
+        nonlocal most
+        most = max(most, count)
+        show(most - count, most)
 
-    def shows(self, left: int) -> None:
-        """Called with the records still to pass; their number may grow, as each stage passes records on to the next."""
-        self._most = max(self._most, left)
-        self._progress.update(self._task, total=self._most, completed=self._most - left)
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    return left

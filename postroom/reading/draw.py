@@ -1,13 +1,14 @@
 """Stories as text, and as something that a terminal shows well."""
 
 from collections.abc import Iterator
-
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from postroom.reading.render import Part, styled
 from postroom.reading.timeline import Line, Story
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
 
 
 def as_parts(story: Story) -> Iterator[list[Part]]:
@@ -22,8 +23,12 @@ def as_parts(story: Story) -> Iterator[list[Part]]:
         yield from ([(" " * (when + label + 8), ""), (note, "dim")] for note in line.notes)
 
 
-def as_renderable(story: Story) -> RenderableType:
+def as_renderable(story: Story) -> "RenderableType":
     """A story for a terminal, wrapped within its columns."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     about = Table.grid(padding=(0, 2))
     about.add_column(no_wrap=True)
     about.add_column(overflow="fold")
@@ -38,5 +43,7 @@ def as_renderable(story: Story) -> RenderableType:
     return Group(styled([(story.title, "bold")]), about, Text(""), lines)
 
 
-def _told(line: Line) -> Text:
+def _told(line: Line) -> "Text":
+    from rich.text import Text
+
     return Text("\n").join([styled(line.parts), *(styled([(f"  {note}", "dim")]) for note in line.notes)])

@@ -1,14 +1,16 @@
 """Standard output: JSON, or lines for people that are styled on a terminal and plain when piped."""
 
 import sys
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
-from rich.console import Console
 
 from postroom.reading.draw import as_parts, as_renderable
 from postroom.reading.render import Part, plain, safe, styled
 from postroom.reading.timeline import Story
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def stop(why: str, status: int) -> NoReturn:
@@ -18,11 +20,17 @@ def stop(why: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
+def _console() -> "Console":
+    from rich.console import Console  # here, because it takes longer to load than many a command to run
+
+    return Console(highlight=False, markup=False, emoji=False)
+
+
 class Out:
     """Standard output: a JSON object a line, or lines for people."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, markup=False, emoji=False) if sys.stdout.isatty() else None
+        self._console = _console() if sys.stdout.isatty() else None
 
     def json(self, value: Any) -> None:
         """A JSON object on a line of its own; what JSON does not know is written as its text."""

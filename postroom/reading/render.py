@@ -2,10 +2,12 @@
 make it safe."""
 
 from collections.abc import Iterable
-
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from postroom.reading.rows import Row
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 STYLES = {"handled": "green", "dropped": "dim", "rejected": "yellow", "returned": "cyan", "failed": "red", None: "blue"}
 SYMBOLS = {"handled": "✓", "dropped": "·", "rejected": "–", "returned": "↩", "failed": "✗", None: "…"}
@@ -33,8 +35,10 @@ def plain(parts: Iterable[Part]) -> str:
     return safe("".join(text for text, _ in parts)).rstrip()
 
 
-def styled(parts: Iterable[Part]) -> Text:
+def styled(parts: Iterable[Part]) -> "Text":
     """Parts as one line of safe text with its styles."""
+    from rich.text import Text
+
     return Text.assemble(*((safe(text), style) for text, style in parts))
 
 
