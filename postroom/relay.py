@@ -67,7 +67,8 @@ class Relay:
     def look(self) -> None:
         """See Outbox.look. Greets, and logs in where there is a user."""
         with self.border():
-            self.connect(_LOOK_TIMEOUT).close()
+            smtp = self.connect(_LOOK_TIMEOUT)
+        _leave(smtp)
 
     def connect(self, timeout: float = _TIMEOUT) -> smtplib.SMTP:
         """A connection that is ready for MAIL. timeout: seconds for each answer. Raises OSError, SMTPException."""
@@ -178,9 +179,13 @@ class _Connection:
     def close(self) -> None:
         """Says goodbye."""
         if self._smtp is not None:
-            with suppress(OSError, smtplib.SMTPException):
-                self._smtp.quit()
-            self._smtp.close()
+            _leave(self._smtp)
+
+
+def _leave(smtp: smtplib.SMTP) -> None:
+    with suppress(OSError, smtplib.SMTPException):
+        smtp.quit()
+    smtp.close()
 
 
 def _is_loopback(host: str) -> bool:
