@@ -67,6 +67,12 @@ class Roles:
         if {"chain", *CHAIN} & set(self.names):
             site.read_parts()
 
+    @property
+    def prompt(self) -> bool:
+        """Whether somebody waits for these to answer: clients of a listener, or what a coroutine talks to."""
+        coroutines = any(isinstance(handler, PythonHandler) and handler.is_async for handler in self._handlers.values())
+        return coroutines or not set(LISTENERS).isdisjoint(self.names)
+
     def _check(self, name: str) -> None:
         handlers = [f"handler:{handler}" for handler in self._site.handler_names]
         settling = ["settle", *(f"settle:{handler}" for handler in self._faust)] if self._faust else []

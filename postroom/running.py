@@ -56,12 +56,13 @@ class Left:
 
 
 class Supervisor:
-    """Starts the runners and services, waits, and stops them in good order."""
+    """Starts the runners and services, waits, and stops them in good order. prompt: some of them answer others, who wait for it."""
 
-    def __init__(self, event_log: Log, runners: Sequence[Role], services: Sequence[Service] = ()) -> None:
+    def __init__(self, event_log: Log, runners: Sequence[Role], services: Sequence[Service] = (), *, prompt: bool = False) -> None:
         self._log = event_log
         self._runners = runners
         self._services = services
+        self._turns = event_log.turns if prompt else sys.getswitchinterval()
         self._stop = threading.Event()
         self._fault: BaseException | None = None
 
@@ -136,7 +137,7 @@ class Supervisor:
         return left
 
     def _start(self) -> None:
-        sys.setswitchinterval(self._log.turns)
+        sys.setswitchinterval(self._turns)
         collecting.settle()
         for service in self._services:
             service.start()

@@ -182,8 +182,9 @@ class Log(Reader):
     """Whether `revise` works: what is stored can be taken out again. A topic of Kafka keeps its records until retention."""
 
     turns: ClassVar[float] = 0.005
-    """Seconds for which the threads of a busy program best take the interpreter in turn (`sys.setswitchinterval`): Python's default, but
-    where calls of the engine give it up so often that the caller would mostly wait to have it back."""
+    """Seconds for which threads best take the interpreter in turn (`sys.setswitchinterval`) in a program that works in batches and has
+    somebody waiting for its answers: Python's default, but where calls of the engine give it up so often that who answers would
+    mostly wait to have it back. It costs the batches some percent."""
 
     @abstractmethod
     def create(self, topics: Sequence[TopicSpec]) -> None:

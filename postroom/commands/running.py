@@ -57,7 +57,7 @@ def run(
     trimming = [Trimmer(site.log, kept)] if kept else []
     runners = chosen.runners()
     refuse_forgotten(site.log, [(runner.group, runner.topics) for runner in runners], site.topics.outcomes)
-    supervisor = Supervisor(site.log, runners, [*trimming, *chosen.services()])
+    supervisor = Supervisor(site.log, runners, [*trimming, *chosen.services()], prompt=chosen.prompt)
     if not drain:
         supervisor.run()
         return
