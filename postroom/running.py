@@ -1,16 +1,15 @@
 """Runs roles: a thread each, until a signal, or with --drain until every group stands at its topics' end."""
 
 import logging
-import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Protocol
 
 from postroom import collecting
+from postroom.stopping import Stop, on_signals
 from streams.errors import LogError
 from streams.log import Log
 
@@ -63,29 +62,29 @@ class Supervisor:
         self._runners = runners
         self._services = services
         self._turns = event_log.turns if prompt else sys.getswitchinterval()
-        self._stop = threading.Event()
+        self._stop = Stop()
         self._fault: BaseException | None = None
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what a role died of."""
-        with self._signals():
+        with on_signals(self._stop) as came:
             self._start()
             try:
                 while not self._stop.wait(0.2) and self._fault is None:
                     pass
             finally:
-                self._finish()
+                self._finish(came)
         self._raise()
 
     def drain(self, patience: float, progress: Callable[[int], None]) -> Left | None:
         """Until every group of these roles stands at its topics' end: None; or, when for `patience` seconds nothing but waiting
         things is left (retries that are not due, roles that hold), what is left. progress is called with the records still to pass."""
-        with self._signals():
+        with on_signals(self._stop) as came:
             self._start()
             try:
                 return self._watch(patience, progress)
             finally:
-                self._finish()
+                self._finish(came)
 
     def _watch(self, patience: float, progress: Callable[[int], None]) -> Left | None:
         waited, looked, before, pause = 0.0, time.monotonic(), -1, _LOOK_EVERY
@@ -152,7 +151,9 @@ class Supervisor:
             self._fault = error
             self._stop.set()
 
-    def _finish(self) -> None:
+    def _finish(self, came: Sequence[str]) -> None:
+        for name in came[:1]:
+            log.info("stopping on %s", name)
         for service in self._services:
             service.stop()
         for runner in self._runners:
@@ -163,24 +164,3 @@ class Supervisor:
     def _raise(self) -> None:
         if self._fault is not None:
             raise self._fault
-
-    def _signals(self) -> "_Signals":
-        return _Signals(self._stop)
-
-
-class _Signals:
-    """SIGTERM and SIGINT ask for a stop while this is entered."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-
-    def __enter__(self) -> None:
-        self._before = {number: signal.signal(number, self._on) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on(self, number: int, _frame: FrameType | None) -> None:
-        log.info("stopping on %s", signal.Signals(number).name)
-        self._stop.set()
