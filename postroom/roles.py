@@ -66,12 +66,13 @@ class Roles:
         self._outbox = self._outbox_of() if "postman" in self.names else None
         if {"chain", *CHAIN} & set(self.names):
             site.read_parts()
+        self._places = {name: listening_place(site, name) for name in self.names if name in LISTENERS}
 
     @property
     def prompt(self) -> bool:
         """Whether somebody waits for these to answer: clients of a listener, or what a coroutine talks to."""
         coroutines = any(isinstance(handler, PythonHandler) and handler.is_async for handler in self._handlers.values())
-        return coroutines or not set(LISTENERS).isdisjoint(self.names)
+        return coroutines or bool(self._places)
 
     def _check(self, name: str) -> None:
         handlers = [f"handler:{handler}" for handler in self._site.handler_names]
@@ -240,19 +241,18 @@ class Roles:
 
     def probe_ports(self) -> None:
         """Whether the listeners' places can be had, before anything else is touched. Raises SettingsError."""
-        for name in self.names:
-            if name in LISTENERS and (fault := fault_of(listening_place(self._site, name))):
+        for name, place in self._places.items():
+            if fault := fault_of(place):
                 where = getattr(self._site.settings.ingest, name)
                 raise SettingsError(f"{self._site.config.file}: [ingest] {name} = {where!r}: {fault}")
 
     def services(self) -> list[Service]:
         """The listeners."""
-        return [self._listener(name) for name in self.names if name in LISTENERS]
-
-    def _listener(self, name: str) -> Service:
+        if not self._places:
+            return []
         from postroom.ingest.listener import Listener
 
-        return Listener(listening_place(self._site, name), self._site.acceptor, lmtp=name == "lmtp")
+        return [Listener(place, self._site.acceptor, lmtp=name == "lmtp") for name, place in self._places.items()]
 
 
 def listening_place(site: Site, name: str) -> Place:

@@ -61,30 +61,30 @@ class Supervisor:
         self._log = event_log
         self._runners = runners
         self._services = services
-        self._turns = event_log.turns if prompt else sys.getswitchinterval()
+        self._prompt = prompt
         self._stop = Stop()
         self._fault: BaseException | None = None
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT. Raises what a role died of."""
-        with on_signals(self._stop) as came:
+        with on_signals(self._stop):
             self._start()
             try:
                 while not self._stop.wait(0.2) and self._fault is None:
                     pass
             finally:
-                self._finish(came)
+                self._finish()
         self._raise()
 
     def drain(self, patience: float, progress: Callable[[int], None]) -> Left | None:
         """Until every group of these roles stands at its topics' end: None; or, when for `patience` seconds nothing but waiting
         things is left (retries that are not due, roles that hold), what is left. progress is called with the records still to pass."""
-        with on_signals(self._stop) as came:
+        with on_signals(self._stop):
             self._start()
             try:
                 return self._watch(patience, progress)
             finally:
-                self._finish(came)
+                self._finish()
 
     def _watch(self, patience: float, progress: Callable[[int], None]) -> Left | None:
         waited, looked, before, pause = 0.0, time.monotonic(), -1, _LOOK_EVERY
@@ -136,7 +136,8 @@ class Supervisor:
         return left
 
     def _start(self) -> None:
-        sys.setswitchinterval(self._turns)
+        if self._prompt:
+            sys.setswitchinterval(self._log.turns)
         collecting.settle()
         for service in self._services:
             service.start()
@@ -151,9 +152,9 @@ class Supervisor:
             self._fault = error
             self._stop.set()
 
-    def _finish(self, came: Sequence[str]) -> None:
-        for name in came[:1]:
-            log.info("stopping on %s", name)
+    def _finish(self) -> None:
+        if self._stop.signal:
+            log.info("stopping on %s", self._stop.signal)
         for service in self._services:
             service.stop()
         for runner in self._runners:

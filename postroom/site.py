@@ -141,9 +141,10 @@ class Site:
         """Creates topics, and writes the start of every group. Raises Fatal where the log has forgotten one."""
         self.refuse_half_a_copy(self.log.topics())
         self.log.create(list(specs))
-        refuse_forgotten(self.log, self.groups().items(), self.topics.outcomes)
+        groups = self.groups().items()
+        refuse_forgotten(self.log, groups, self.topics.outcomes)
         with ThreadPoolExecutor(8) as pool:  # on Kafka each waits a third of a second for the coordinator of a transaction of its own
-            for made in [pool.submit(self.log.ensure_group, group, topics) for group, topics in self.groups().items()]:
+            for made in [pool.submit(self.log.ensure_group, group, topics) for group, topics in groups]:
                 made.result()
 
     @cached_property

@@ -14,6 +14,8 @@ class Stop:
     def __init__(self) -> None:
         self._asked: SimpleQueue[None] = SimpleQueue()
         self._set = False
+        self.signal: str | None = None
+        """The name of the first signal that asked for it."""
 
     def set(self) -> None:
         """Asks for the stop, and wakes who waits. From any thread and any signal handler."""
@@ -33,17 +35,16 @@ class Stop:
 
 
 @contextmanager
-def on_signals(stop: Stop) -> Iterator[list[str]]:
-    """Within it SIGTERM and SIGINT ask for a stop. Gives the names of those that have come."""
-    came: list[str] = []
+def on_signals(stop: Stop) -> Iterator[None]:
+    """Within it SIGTERM and SIGINT ask for a stop."""
 
     def on(number: int, _frame: FrameType | None) -> None:
-        came.append(signal.Signals(number).name)
+        stop.signal = stop.signal or signal.Signals(number).name
         stop.set()
 
     before = {number: signal.signal(number, on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield came
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

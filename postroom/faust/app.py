@@ -35,7 +35,7 @@ from postroom.faust.connection import Connection
 from postroom.faust.lines import listen
 from postroom.faust.progress import Progress
 from streams.errors import Fatal, LogError, PositionExpired, Transient
-from streams.kafka.errors import RIGHTS
+from streams.kafka.errors import NEEDS_A_RIGHT
 from streams.kafka.messages import DIGEST
 from streams.record import CARRIED, Record, TopicPartition
 
@@ -263,5 +263,5 @@ def _translated(error: BaseException, terms: Terms) -> LogError:
     if isinstance(error, KafkaConnectionError | OSError) or (isinstance(error, KafkaError) and error.retriable):
         return Transient(f"{doing} ([log] url)")
     if isinstance(error, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
-        doing += RIGHTS
+        doing += NEEDS_A_RIGHT
     return Fatal(doing)

@@ -119,6 +119,9 @@ AWAY = frozenset(
 )
 """Codes behind which there may be no broker at all, a wrong port, or a wrong password: a fresh connection finds out which."""
 
+NEEDS_A_RIGHT = "; the user of [log.kafka] needs a right for this (docs/kafka.md, Rights)"
+"""What to do about a right that is missing, to be put behind an error's text."""
+
 
 def meaning(error: KafkaError) -> type[LogError]:
     """Which of our errors it is."""
@@ -138,16 +141,12 @@ def translated(exception: KafkaException, doing: str, *, found: KafkaError | Non
     return ours
 
 
-RIGHTS = "; the user of [log.kafka] needs a right for this (docs/kafka.md, Rights)"
-"""What to do about a right that is missing."""
-
-
 def _remedy(code: int, kind: type[LogError]) -> str:
     """Which settings to look at."""
     if kind is TooLarge:
         return "; raise [log.topics] max_message_bytes and the topics' own, or lower [archive] inline_limit (see `postroom check`)"
     if code in _RIGHTS:
-        return RIGHTS
+        return NEEDS_A_RIGHT
     return "; look at sasl.username and sasl.password in [log.kafka]" if code in _NAMES else ""
 
 

@@ -21,6 +21,6 @@ def test_threads_take_short_turns_only_where_somebody_waits_for_an_answer(tmp_pa
         name: {"use": "python", "python": f"h:{name}", "domains": [f"{name}.com"], "allow_unknown_senders": True}
         for name in ("plain", "waiting")
     }
-    place = Place(tmp_path, "sqlite:///postroom.db", handlers=handlers, code=CODE)
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers=handlers, sections={"ingest": {"smtp": "127.0.0.1:8025"}}, code=CODE)
     with closing(Site.at(place.folder / "postroom.toml")) as site:
         assert Roles(site, roles, drain=False).prompt == prompt
