@@ -4,6 +4,7 @@ Paths in it are relative to its folder. Any key can be overridden by the environ
 """
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,11 +20,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError as UnreadableSource
 
 from postroom.values import AccountQuery, DatabaseUrl, Domain, Instant, MailAddress, Octets, Pattern, Seconds, SecondsOrOff
 from topology.screening import DEFAULT_MAX_RECEIVED, rules
+
+PREFIX = "POSTROOM_"
+"""What the name of a variable that overrides a key begins with."""
 
 
 class SettingsError(Exception):
@@ -215,10 +217,8 @@ class OopsSettings(_Section):
     path: Path = Path("oops/")
 
 
-class Settings(BaseSettings):
+class Settings(_Section):
     """All settings. folder: that of the settings file, to which paths are relative."""
-
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix="POSTROOM_", env_nested_delimiter="__")
 
     log: LogSettings = LogSettings()
     archive: ArchiveSettings = ArchiveSettings()
@@ -240,18 +240,6 @@ class Settings(BaseSettings):
             if handler.runtime == "faust" and "log" in info.data and not info.data["log"].url.startswith("kafka://"):
                 raise ValueError(f'runtime = "faust" of handler {name}: Faust needs Kafka ([log] url = "kafka://…"), so leave it out')
         return value
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file."""
-        return env_settings, init_settings
 
 
 class Config:
@@ -279,11 +267,19 @@ def load(file: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: not valid TOML: {error}") from error
     try:
-        return Config(Settings(**document), file)
+        return Config(_overridden(document), file)
     except ValidationError as error:
         raise SettingsError("\n".join(f"{file}: {_explain(fault)}" for fault in error.errors())) from error
-    except UnreadableSource as error:  # a value of the environment, which may be a secret, so it is not repeated
-        raise SettingsError(f"{error}: write lists and sections in POSTROOM_… variables as JSON, for example '[\"foo.com\"]'") from error
+
+
+def _overridden(document: dict[str, Any]) -> Settings:
+    """The settings of a file with what the environment says. Raises ValidationError, SettingsError."""
+    if not any(name.upper().startswith(PREFIX) for name in os.environ):
+        return Settings(**document)
+    # Only here, because what reads the environment takes an eighth of a command's start to load.
+    from postroom.environment import overridden
+
+    return overridden(document)
 
 
 def _explain(fault: Any) -> str:
