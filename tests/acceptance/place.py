@@ -6,13 +6,12 @@ import json
 import mailbox
 import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-POSTROOM = str(Path(sys.executable).with_name("postroom"))
+from tests.acceptance.calls import POSTROOM, call
 
 
 class Place:
@@ -69,13 +68,11 @@ class Place:
         return [POSTROOM, "--config", str(self.folder / "postroom.toml"), *args]
 
     def run(self, *args: str, data: bytes | None = None, status: int | None = 0, env: Mapping[str, str] | None = None) -> bytes:
-        """One call; its standard output. status: the exit status that it must have (None: any, see `status`)."""
+        """One call; its standard output. status: the exit status that it must have (None: any, see `status`). kib: the most memory."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("POSTROOM_")} | dict(env or {})
-        done = subprocess.run(
-            self.command(*args), check=False, input=data if data is not None else b"", capture_output=True, timeout=240, env=environment
-        )
-        self.status, self.stderr = done.returncode, done.stderr.decode("utf-8", "replace")
-        assert status is None or done.returncode == status, f"postroom {' '.join(args)}: exit {done.returncode}\n{self.stderr[-3000:]}"
+        done = call(self.command(*args)[1:], data or b"", environment)
+        self.status, self.kib, self.stderr = done.status, done.kib, done.stderr.decode("utf-8", "replace")
+        assert status is None or done.status == status, f"postroom {' '.join(args)}: exit {done.status}\n{self.stderr[-3000:]}"
         return done.stdout
 
     def start(self, *args: str) -> "subprocess.Popen[bytes]":
@@ -152,7 +149,9 @@ class Place:
     def maildir(self, name: str) -> list[bytes]:
         """The mails that a Maildir handler wrote."""
         path = self.folder / name
-        return [message.as_bytes() for message in mailbox.Maildir(path, create=False)] if path.exists() else []
+        if not all((path / name).exists() for name in ("tmp", "new", "cur")):  # not made yet, or being made
+            return []
+        return [message.as_bytes() for message in mailbox.Maildir(path, create=False)]
 
 
 def words_of(mail: EmailMessage) -> str:

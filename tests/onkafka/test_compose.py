@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # its way to export
 
-from tests.acceptance.place import POSTROOM
+from tests.acceptance.calls import POSTROOM
 from tests.compose.compose import CLONE, ours, services
 from tests.database import database, postgres
 from tests.onkafka.waiting import lmtp, until
