@@ -293,7 +293,7 @@ def scanning(settings: Path, setup: Setup) -> Scan:
 
 def _say_if_nothing_is_there(site: Site) -> None:
     """A log without any topic of ours looks like one on which all is well; a mistyped url and missing rights look the same."""
-    if not site.log.topics().keys() & {spec.name for spec in site.topic_specs()}:
+    if not any(site.log.partitions(spec.name) for spec in site.topic_specs()):
         log = site.settings.log
         words = f"{log.url} has no topics of the prefix {log.prefix}: nothing has come in yet, or we may not see them"
         print(f"postroom: {safe(words)}", file=sys.stderr)
@@ -325,6 +325,5 @@ def _say(found: Accounts, out: Out) -> None:
 def _records(site: Site) -> int:
     """How many records `account` reads."""
     log, topics = site.log, site.topics
-    there = log.topics()
     read = [topics.raw, topics.screened, topics.outcomes, *(topics.routed(name) for name in site.handler_names)]
-    return sum(extent.end - extent.first for topic in read if topic in there for extent in log.extents(topic))
+    return sum(extent.end - extent.first for topic in read if log.partitions(topic) for extent in log.extents(topic))

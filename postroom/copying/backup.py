@@ -125,7 +125,7 @@ def restore_log(site: Site, folder: Path, bar: Bar) -> Backup:
 def _fits(source: Site, site: Site) -> bool:
     """Whether the log can be taken as it is: same prefix, and the number of partitions that the settings ask for."""
     partitions = site.settings.log.topics.partitions
-    return source.topics.prefix == site.topics.prefix and source.log.topics().get(source.topics.raw) == partitions
+    return source.topics.prefix == site.topics.prefix and source.log.partitions(source.topics.raw) == partitions
 
 
 def _carry(folder: Path, site: Site, bar: Bar) -> None:

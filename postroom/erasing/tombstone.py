@@ -52,7 +52,7 @@ def tombstone(topics: Topics, envelope: dict[str, Any], raw: Position, erased: E
 
 def tombstones(log: Reader, topics: Topics) -> Iterator[tuple[Position, dict[str, Any]]]:
     """All there are: the position of the raw record, and the envelope."""
-    for record in log.read(topics.outcomes) if topics.outcomes in log.topics() else ():
+    for record in log.read(topics.outcomes) if log.partitions(topics.outcomes) else ():
         if record.header("ce_type") == glance.ERASED:
             document = glance.document(record.value)
             yield Position(**document["raw"]), document["envelope"]

@@ -23,7 +23,7 @@ def unfinished(log: Log, topics: Topics, archive: ObjectArchive, needed: Digests
     erased = {raw: (str(envelope["mail_id"]), kept_digest(envelope)) for raw, envelope in tombstones(log, topics)}
     told_of: set[str] = set()
     # Of all topics that an erase sweeps, mail.screened is the last.
-    for record in log.read(topics.screened) if log.revisable and topics.screened in log.topics() else ():
+    for record in log.read(topics.screened) if log.revisable and log.partitions(topics.screened) else ():
         raw = glance.raw_position(record.value)
         if raw in erased and not is_redacted(record.value) and raw is not None:
             told_of.add(erased[raw][0])

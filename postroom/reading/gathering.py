@@ -70,7 +70,7 @@ def gather(log: Reader, topics: Topics, mail_id: str) -> Mail | None:
 
 def keyed(log: Reader, topics: Topics, mail_id: str) -> Iterator[Record]:
     """The outcomes and other events of a mail."""
-    partitions = log.topics().get(topics.outcomes, 0)
+    partitions = log.partitions(topics.outcomes)
     if partitions:
         key = mail_id.encode()
         yield from (record for record in log.read(topics.outcomes, murmur2_partition(key, partitions)) if record.key == key)

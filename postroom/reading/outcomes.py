@@ -96,7 +96,7 @@ def _replaces(later: _Later, earlier: _Later) -> bool:
 
 def merged(log: Reader, topic: str) -> Iterator[Record]:
     """A topic's records in the order of their append times. Ends at what was committed when the reading began."""
-    partitions = log.topics().get(topic, 0)
+    partitions = log.partitions(topic)
     if partitions == 1:
         return log.read(topic, 0)
     return heapq.merge(*(log.read(topic, number) for number in range(partitions)), key=lambda record: record.time)
@@ -122,7 +122,7 @@ class Outcomes:
 
     def _learned(self, *, every: bool) -> tuple[Replies, Generations]:
         replies, generations = Replies(), Generations()
-        for record in self._log.read(self._topic) if self._topic in self._log.topics() else ():
+        for record in self._log.read(self._topic) if self._log.partitions(self._topic) else ():
             kind = record.header("ce_type")
             if kind == glance.REPLY:
                 replies.learn(record.value)

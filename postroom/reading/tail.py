@@ -22,7 +22,7 @@ class Tail:
         self._log = log
         self._topic = topics.outcomes
         self._wanted = wanted
-        self._extents = log.extents(self._topic) if self._topic in log.topics() else []
+        self._extents = log.extents(self._topic) if log.partitions(self._topic) else []
 
     def last(self, count: int) -> list[Found]:
         """The last wanted outcomes before the tail was made, at most so many, in the order in which the log took them."""

@@ -80,7 +80,7 @@ class Marker:
     def read(cls, log: Reader, topics: Topics, generation: int) -> Self:
         """The marker of a generation. Raises NoReplay."""
         found = None
-        if topics.replays in log.topics() and generation > 0:
+        if generation > 0 and log.partitions(topics.replays):
             found = next((one for one in log.read(topics.replays, 0, start=generation - 1, end=generation)), None)
         if found is None or found.offset != generation - 1 or found.header("ce_type") != _BEGUN:
             raise NoReplay(f"there is no replay {generation} on this log (or its marker has expired)")
@@ -96,7 +96,7 @@ class Marker:
 def refuse_if_busy(log: Reader, topics: Topics, before: int | None = None) -> None:
     """Raises Busy when a replay is not finished. before: of an earlier generation than this."""
     begun: dict[int, None] = {}
-    for record in log.read(topics.replays, 0) if topics.replays in log.topics() else ():
+    for record in log.read(topics.replays, 0) if log.partitions(topics.replays) else ():
         if record.header("ce_type") == _BEGUN:
             begun[record.offset + 1] = None
         else:

@@ -196,7 +196,7 @@ class Selection:
 
 
 def _ends(log: Reader, topics: Topics) -> list[int]:
-    return [extent.end for extent in log.extents(topics.outcomes)] if topics.outcomes in log.topics() else []
+    return [extent.end for extent in log.extents(topics.outcomes)] if log.partitions(topics.outcomes) else []
 
 
 def _on_their_way(log: Reader, topics: Topics, but: int | None) -> dict[int, frozenset[str]]:

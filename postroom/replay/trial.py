@@ -95,8 +95,7 @@ def preview(
     deliveries before anything runs; gives what is to be told the progress. processes: how many; None: as many as there are processors,
     where there is enough to do. With a limit one alone works, because the oldest mails may stand anywhere. Raises Hold, Newer, LogError,
     SettingsError."""
-    there = site.log.topics()
-    partitions = there.get(site.topics.outcomes, 0)
+    partitions = site.log.partitions(site.topics.outcomes)
     if limit is not None or partitions == 0:
         processes = 1
     elif processes is None:

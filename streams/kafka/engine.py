@@ -59,7 +59,8 @@ class KafkaLog(Log):
     def id(self) -> str:  # type: ignore[override]  # the contract has a plain attribute; here it is asked for on first use
         """The cluster's id."""
         with self._clients.border("asking for the cluster's id"):
-            return str(self._topics.admin.list_topics(timeout=CALL_SECONDS).cluster_id)
+            # With a name, which need not be there, because without one the answer lists every topic of the cluster.
+            return str(self._topics.admin.list_topics("__consumer_offsets", timeout=CALL_SECONDS).cluster_id)
         raise AssertionError  # The border lets nothing through.
 
     # Reading
@@ -67,6 +68,10 @@ class KafkaLog(Log):
     def topics(self) -> dict[str, int]:
         """See `Reader.topics`."""
         return self._topics.all()
+
+    def partitions(self, topic: str) -> int:
+        """See `Reader.partitions`. A topic that we may not see counts as none, as it does in `topics`."""
+        return self._topics.count(topic)
 
     def extents(self, topic: str) -> list[Extent]:
         """See `Reader.extents`."""
@@ -98,8 +103,7 @@ class KafkaLog(Log):
 
     def standings(self, group: str, topics: Iterable[str]) -> dict[TopicPartition, Standing]:
         """See `Reader.standings`."""
-        there = self.topics()
-        ats = [At(topic, partition) for topic in topics for partition in range(there.get(topic, 0))]
+        ats = [At(topic, partition) for topic in topics for partition in range(self._topics.count(topic))]
         return self._groups.standings(group, ats)
 
     def describe(self, topics: Sequence[str]) -> dict[str, TopicState]:

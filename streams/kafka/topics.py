@@ -1,7 +1,7 @@
 """Topics of the cluster: which there are, their extents, making them, and what the broker has them set to."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException
@@ -32,6 +32,8 @@ _MOVING = frozenset(
         KafkaError._NOENT,  # "No leaders found"
     }
 )
+
+_UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE})
 
 GRACE = 1.0
 """How long a transaction that is open at the end of a partition is waited for. They last some 10 ms, unless their owner died."""
@@ -65,26 +67,31 @@ class Topics:
 
     def partitions(self, topic: str) -> int:
         """The number of partitions, which never changes, and so is asked for once. Raises TopicMissing."""
-        known = self._known.get(topic)
-        if known is None:
-            known = self._known[topic] = self._ask(topic)
-        return known
+        found = self._asked(topic, _UNKNOWN)
+        if not found:
+            time.sleep(0.5)  # a broker that just started does not know its topics yet
+            found = self._asked(topic, _UNKNOWN)
+        if not found:
+            raise TopicMissing(f"topic {topic} does not exist at {self._clients.bootstrap}: `postroom topics` shows which there are")
+        return found
 
-    def _ask(self, topic: str) -> int:
-        """Asks twice before it calls a topic missing: a broker that just started does not know its topics yet."""
-        for last in (False, True):
+    def count(self, topic: str) -> int:
+        """As `partitions`, but 0 at once where there is no such topic, or none that we may see."""
+        return self._asked(topic, _UNKNOWN | {KafkaError.TOPIC_AUTHORIZATION_FAILED})
+
+    def _asked(self, topic: str, none: Container[int]) -> int:
+        """The number of partitions as the broker tells it; 0 where its answer is an error of these codes."""
+        known = self._known.get(topic, 0)
+        if not known:
             with self._clients.border(f"reading topic {topic}"):
                 found = self.admin.list_topics(topic, timeout=CALL_SECONDS).topics[topic]
-                if found.error is None and found.partitions:
-                    return len(found.partitions)
-                if found.error is not None and found.error.code() not in (
-                    KafkaError.UNKNOWN_TOPIC_OR_PART,
-                    KafkaError.LEADER_NOT_AVAILABLE,
-                ):
+                if found.error is not None:
+                    if found.error.code() in none:
+                        return 0
                     raise KafkaException(found.error)
-            if not last:
-                time.sleep(0.5)
-        raise TopicMissing(f"topic {topic} does not exist at {self._clients.bootstrap}: `postroom topics` shows which there are")
+            if known := len(found.partitions):
+                self._known[topic] = known
+        return known
 
     def extents(self, topic: str) -> list[Extent]:
         """See `Reader.extents`. end is the last stable offset: what lies beyond is not committed yet."""

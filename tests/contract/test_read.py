@@ -134,8 +134,10 @@ def test_extents_bound_the_offsets_that_can_be_read(log: Log, topic: Callable[[i
 
 def test_topics_are_listed_with_their_partitions(log: Log, opened: Callable[[], Log], topic: Callable[[int], str]) -> None:
     one, three = topic(1), topic(3)
-    listed = opened().topics()
+    other = opened()
+    listed = other.topics()
     assert (listed[one], listed[three]) == (1, 3)
+    assert [other.partitions(name) for name in (one, three, "contract.nowhere")] == [1, 3, 0]
 
 
 def test_a_missing_topic_is_named(log: Log) -> None:
