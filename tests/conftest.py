@@ -1,6 +1,17 @@
 """What holds for all tests."""
 
+from collections.abc import Iterator
+
 import pytest
+
+from tests.acceptance.place import end_all
+
+
+@pytest.fixture(autouse=True)
+def _nothing_goes_on() -> Iterator[None]:
+    """No test leaves processes behind."""
+    yield
+    end_all()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

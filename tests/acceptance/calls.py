@@ -69,7 +69,8 @@ class _Server:
         if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
             os.kill(child, 9)
             self._process.stdout.readline()
-            raise TimeoutError(f"postroom {' '.join(arguments)}: not ended after {PATIENCE:.0f} s")
+            said = streams[2].read_text("utf-8", "replace")[-3000:]
+            raise TimeoutError(f"postroom {' '.join(arguments)}: not ended after {PATIENCE:.0f} s\n{said}")
         status, kib = self._process.stdout.readline().split()
         return Called(int(status), streams[1].read_bytes(), streams[2].read_bytes(), int(kib))
 

@@ -13,6 +13,17 @@ from typing import Any
 
 from tests.acceptance.calls import POSTROOM, call
 
+_started: list["subprocess.Popen[bytes]"] = []
+
+
+def end_all() -> None:
+    """Ends whatever `Place.start` has started and still runs: a test that failed leaves it to load the machine for those behind."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
 
 class Place:
     """A settings folder. log: the log's URL. Handlers are given as TOML-able dicts; sections likewise, None takes a key out."""
@@ -76,8 +87,10 @@ class Place:
         return done.stdout
 
     def start(self, *args: str) -> "subprocess.Popen[bytes]":
-        """A call that goes on, in the background."""
-        return subprocess.Popen(self.command(*args), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        """A call that goes on, in the background, until the end of the test at the latest."""
+        started = subprocess.Popen(self.command(*args), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _started.append(started)
+        return started
 
     def lines(self, *args: str, status: int | None = 0) -> list[dict[str, Any]]:
         """The JSON lines of one call with --json."""
