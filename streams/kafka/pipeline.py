@@ -135,6 +135,8 @@ class Pipeline:
             self._turn.wait_for(self._is_time, max(0.0, self._began + self._interval - time.monotonic()))
             if self._closed:
                 return None
+            if not self._queue:  # `fail` has emptied it while the interval was waited out
+                return []
             self._working, self._hurried, self._began = True, False, time.monotonic()
             return self._take()
 
