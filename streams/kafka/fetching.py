@@ -65,7 +65,12 @@ class Fetcher:
     def fetch(self, positions: Sequence[Position]) -> list[Record | None]:
         """See `Reader.fetch`. Thread-safe."""
         with self._lock:
-            return self._fetch(positions)
+            try:
+                return self._fetch(positions)
+            except BaseException:
+                # What the client handed over and was not noted does not come again, and would look as if nothing stood there.
+                self.close()
+                raise
 
     def _fetch(self, positions: Sequence[Position]) -> list[Record | None]:
         wanted: dict[TopicPartition, set[int]] = {}
@@ -81,10 +86,10 @@ class Fetcher:
 
     def close(self) -> None:
         """Lets go of the connection."""
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
-            self._tracks.clear()
+        consumer, self._consumer = self._consumer, None
+        self._tracks.clear()
+        if consumer is not None:
+            consumer.close()
 
     def _exists(self, topic: str, partition: int) -> bool:
         try:

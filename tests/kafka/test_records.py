@@ -1,13 +1,14 @@
 """Records of foreign producers, offsets with gaps, single records by position, and what the broker has topics set to."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from confluent_kafka import TopicPartition as At
 
-from streams.errors import TopicMissing
-from streams.kafka import KafkaLog
+from streams.errors import TopicMissing, Transient
+from streams.kafka import KafkaLog, fetching
 from streams.log import Consumer, Extent, TopicSpec
 from streams.record import CARRIED, Draft, Position
 from tests.broker.broker import java
@@ -92,6 +93,35 @@ def test_positions_that_ascend_are_fetched_by_reading_on(log: KafkaLog, topic: C
         page = [record for half in halves for record in half[start : start + 50 : 3]]
         assert log.fetch([Position(log.id, record.topic, record.partition, record.offset) for record in page]) == page
     assert sum(asked) == 2
+
+
+def test_after_an_error_of_one_partition_nothing_of_another_counts_as_gone(
+    log: KafkaLog, topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the broker's disk fails under one partition, and the client tells so between the records of the other."""
+    name = topic(2)
+    log.append([Draft(name, None, b"%d" % number, partition=number % 2) for number in range(200)])
+    records = list(log.read(name))
+    took: Callable[..., list[Any]] = vars(fetching)["take"]
+
+    class Fault:
+        topic, partition, offset = (lambda _: name), (lambda _: 1), (lambda _: None)
+
+        def error(self) -> KafkaError:
+            return KafkaError(KafkaError.KAFKA_STORAGE_ERROR)
+
+    def faulty(*how: Any) -> list[Any]:
+        messages = took(*how)
+        if len(messages) > 1:
+            monkeypatch.setattr(fetching, "take", took)
+            return [messages[0], Fault(), *messages[1:]]
+        return messages
+
+    monkeypatch.setattr(fetching, "take", faulty)
+    positions = [Position(log.id, record.topic, record.partition, record.offset) for record in records]
+    with pytest.raises(Transient, match=rf"{name}\[1\]"):
+        log.fetch(positions)
+    assert log.fetch(positions) == records
 
 
 def test_positions_come_in_the_order_asked_for_also_backwards_and_twice(log: KafkaLog, topic: Callable[..., str]) -> None:
