@@ -23,6 +23,9 @@ from topology.step import MailGone, Step
 
 log = logging.getLogger("postroom.chain")
 
+WRITTEN = 16 * 1024 * 1024
+"""Bytes that are written for one batch, but for those of its first mail."""
+
 
 class _Reached(NamedTuple):
     """step: the one that fails. item: the mail as it came there. drafts: what the steps before say."""
@@ -72,7 +75,7 @@ class Chain(Stage):
             items, places = going, stay
             if not items:
                 break
-        return list(outputs)
+        return _within(outputs)
 
     def failed(self, record: Record, failure: Failure) -> list[Draft]:
         """The outcome of a mail that a step raised on, with what the steps before it still say; of one that killed the process, with
@@ -159,6 +162,17 @@ class Chain(Stage):
         if envelope.archived is not None or item.mail is None:
             return b""
         return item.mail[:KEPT] if envelope.truncated else item.mail
+
+
+def _within(outputs: list[list[Draft]]) -> list[Result]:
+    """The first of them that one commit takes, one at least; the runner brings the others again. Routing writes a mail once for each
+    recipient, so what is written may be a hundred times what was read, and must fit into the time of a transaction."""
+    size = 0
+    for count, drafts in enumerate(outputs):
+        size += sum([len(draft.value) for draft in drafts])
+        if size > WRITTEN and count:
+            return list(outputs[:count])
+    return list(outputs)
 
 
 def _id(record: Record, facts: Facts, kind: str) -> str:

@@ -11,6 +11,7 @@ from postroom.roles import Roles
 from postroom.running import Supervisor
 from postroom.site import Site
 from streams.record import Draft
+from streams.runner import Runner
 from tests.acceptance.conftest import SAMPLE
 from tests.acceptance.place import Place
 from topology.head import HeadReader
@@ -168,3 +169,17 @@ def test_the_head_is_read_once_a_mail(site: Site, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(HeadReader, "read", counted)
     Supervisor(site.log, runners).drain(10, lambda _left: None)
     assert len(reads) == 20  # once for the foreign envelope, once for the three stages
+
+
+def test_mails_to_many_are_written_in_batches_that_a_transaction_takes(site: Site) -> None:
+    """Routing writes a mail once for each recipient. Of three whose copies are 30 MB each, one is written at a time."""
+    to = b", ".join(b"%d@foo.com" % number for number in range(100))
+    for number in range(3):
+        append(site, (MAIL % b"%d" % number).replace(b"1@foo.com", to) + b"x" * 300_000)
+    chain, *_ = (runner for runner in Roles(site, ["chain"], drain=True).runners() if isinstance(runner, Runner))
+    chain.stage.assigned(frozenset(range(8)))
+    assert len(chain.stage.process(list(site.log.read(site.topics.raw)))) == 1
+    drain(site)
+    found = documents(site, site.topics.routed("foo"))
+    assert len(found) == 300
+    assert len({facts["route"]["delivery_id"] for facts in found}) == 300
