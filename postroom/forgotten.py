@@ -1,5 +1,6 @@
 """Groups whose positions the log has forgotten. Kafka drops those of a group without members after offsets.retention.minutes, 7 days as
-shipped; a role that began again at the beginning would process everything again that the topics still have."""
+shipped (of a group at work those of topics that it reads by hand, which `streams.kafka.consumer` therefore writes anew); a role that began
+again at the beginning would process everything again that the topics still have."""
 
 from collections.abc import Iterable, Iterator, Sequence
 

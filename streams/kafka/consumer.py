@@ -29,6 +29,9 @@ from streams.record import Draft, TopicPartition
 COMMIT_SECONDS = 30.0
 """How long a commit is tried while the brokers are away. A broker that restarts is back within it."""
 
+RENEW_SECONDS = 3600.0
+"""How often positions are written that would otherwise go unwritten for long, and be forgotten."""
+
 _SLICE = 0.1
 """Seconds of one wait for a message. Between two, what a rebalance brought is taken over."""
 
@@ -60,7 +63,8 @@ class KafkaConsumer(Consumer):
         self._open = True
         self._ours: dict[int, dict[TopicPartition, Standing]] = {}  # where the group stood when we got each, by partition number
         self._coming: set[int] = set()  # the group gave us these; we do not read them yet
-        self._committed: dict[TopicPartition, int] = {}  # as of the last commit that was given
+        self._committed: dict[TopicPartition, Standing] = {}  # as of the last commit that was given
+        self._renew_at = 0.0
         self._inbox = Inbox()
         self._callbacks = Callbacks()
         self._broken: dict[TopicPartition, LogError] = {}
@@ -81,8 +85,10 @@ class KafkaConsumer(Consumer):
         deadline = time.monotonic() + timeout
         while True:
             self._take_over()
+            self._renew_by_hand()
             left = deadline - time.monotonic()
             self._receive(limit, max(0.0, min(left, _SLICE)) if self._inbox.empty else 0.0)
+            self._stop_where_it_is_broken()
             batch = self._inbox.take(limit)
             if batch.records or batch.positions:
                 return batch
@@ -117,10 +123,15 @@ class KafkaConsumer(Consumer):
         if not isinstance(ours, Transient):
             self._broken[at] = ours
 
+    def _stop_where_it_is_broken(self) -> None:
+        """Raises what keeps us from reading a partition, once the records that came before it are handed out. However much there is of
+        others: that may go on for hours, and be unread for as long."""
+        for at, error in self._broken.items():
+            if not self._inbox.holds(at):
+                raise error
+
     def _complain(self) -> None:
-        """Raises what keeps us from reading."""
-        for error in self._broken.values():
-            raise error
+        """Raises what keeps us from reading at all."""
         if self._away:
             with self._clients.border(f"reading {self._topics[0]} for group {self._group}"):
                 self._client.list_topics(self._topics[0], timeout=1.0)
@@ -192,6 +203,7 @@ class KafkaConsumer(Consumer):
             standings = self._standings(coming)
             self._coming.clear()
             self._stand(standings)
+            self._renew_at = 0.0
             self._on_assigned(coming)
 
     def _standings(self, partitions: Iterable[int]) -> dict[TopicPartition, Standing]:
@@ -202,7 +214,8 @@ class KafkaConsumer(Consumer):
         for at in ats:
             if (at.topic, at.partition) not in found:
                 raise Fatal(
-                    f"group {self._group} has no position in {at.topic}[{at.partition}]: the topic got more, or somebody deleted it"
+                    f"group {self._group} has no position in {at.topic}[{at.partition}]: the topic got more partitions, or the broker has "
+                    "forgotten the position (offsets.retention.minutes), or somebody deleted it. Start the role again, which sees to it"
                 )
         return found
 
@@ -211,7 +224,18 @@ class KafkaConsumer(Consumer):
         self._start({at: standing.offset for at, standing in standings.items()})
         for at, standing in standings.items():
             self._ours.setdefault(at.partition, {})[at] = standing
-            self._committed[at] = standing.offset
+            self._committed[at] = standing
+
+    def _renew_by_hand(self) -> None:
+        """Writes anew where the group stands in the topics that are read by hand, soon after we got them and then once an hour. The group
+        is not subscribed to these, and so the broker forgets of them what nobody wrote for offsets.retention.minutes, at work or not
+        (KIP-211). A retry topic of a site without trouble is written that rarely."""
+        if time.monotonic() < self._renew_at or not self._ours or self._pipeline.failed:
+            return
+        self._renew_at = time.monotonic() + RENEW_SECONDS
+        if by_hand := {at: standing for at, standing in self._committed.items() if at.topic != self._topics[0]}:
+            positions = {at: standing.offset for at, standing in by_hand.items()}
+            self.commit([], positions, {at: standing.note for at, standing in by_hand.items()})
 
     def _taken(self, partitions: list[At]) -> None:
         """Has the caller finish, waits for what is under way, and gives the partitions up."""
@@ -256,14 +280,14 @@ class KafkaConsumer(Consumer):
         moves = [At(*at, offset, beside.get(at, "")) for at, offset in positions.items()]
         done = self._pipeline.future()
         self._pipeline.submit(Step(outputs, done, moves, self._member, refused=self._strange(positions)))
-        self._committed.update(positions)
+        self._committed.update({at: Standing(offset, beside.get(at, "")) for at, offset in positions.items()})
         return done
 
     def note(self, notes: Mapping[TopicPartition, str]) -> None:
         """See `Consumer.note`."""
         if error := self._strange(notes):
             raise error
-        self.commit([], {at: self._committed[at] for at in notes}, notes).result()
+        self.commit([], {at: self._committed[at].offset for at in notes}, notes).result()
 
     def _strange(self, ats: Iterable[TopicPartition]) -> Fenced | None:
         """What a commit fails with that moves partitions which are not ours."""

@@ -68,6 +68,10 @@ class Inbox:
         """The partitions of which there is something to hand out."""
         return [at for at, queue in self._queues.items() if queue and at not in self.paused]
 
+    def holds(self, at: TopicPartition) -> bool:
+        """Whether there is something of a partition that was not handed out."""
+        return bool(self._queues.get(at))
+
     @property
     def empty(self) -> bool:
         """Whether there is nothing to hand out."""

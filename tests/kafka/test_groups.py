@@ -1,19 +1,31 @@
 """Where groups start, where they stand at the end, and what happens when retention overtakes them."""
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from confluent_kafka import TopicPartition as At
 
 from streams.errors import PositionExpired
 from streams.kafka import KafkaLog
-from streams.log import Consumer, Extent
-from streams.record import Draft, TopicPartition
+from streams.kafka import consumer as consuming
+from streams.log import Consumer, Extent, TopicSpec
+from streams.record import Draft, Record, TopicPartition
+from tests.broker.broker import Cluster
+from tests.broker.shared import demand
 from tests.contract.waiting import records_from, until
 from tests.kafka.conftest import Opened
 
 pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def forgetful() -> Iterator[str]:
+    """The address of a broker that keeps what a group at work does not write for a minute. As shipped it is a week."""
+    demand()
+    with Cluster(1, {"offsets.retention.minutes": "1", "offsets.retention.check.interval.ms": "1000"}) as cluster:
+        yield cluster.bootstrap
 
 
 def test_a_slow_creator_does_not_set_back_a_group_that_has_moved_meanwhile(
@@ -79,6 +91,44 @@ def test_a_position_that_retention_took_is_a_clear_stop(
             until(lambda: False, lambda: consumer.poll(10, 0.2), "the stop")
     consumer.seek(TopicPartition(name, 0), 5)
     assert [record.offset for record in records_from(consumer, 5)] == [5, 6, 7, 8, 9]
+
+
+def test_a_position_that_retention_took_is_a_clear_stop_however_busy_the_other_partitions_are(
+    log: KafkaLog, topic: Callable[..., str], group: str, closing: Callable[[Consumer], Consumer]
+) -> None:
+    name = topic(2)
+    log.append([Draft(name, None, b"%d" % number, partition=0) for number in range(10)])
+    for _ in range(10):
+        log.append([Draft(name, None, b"%d" % number, partition=1) for number in range(3000)])
+    consumer = closing(log.consumer(group, [name]))
+    busy: list[Record] = []
+    until(lambda: len(busy) > 100, lambda: busy.extend(consumer.poll(1, 0.2).records), "the first records")
+    (deleted,) = log._topics.admin.delete_records([At(name, 0, 5)]).values()
+    deleted.result()
+    consumer.seek(TopicPartition(name, 0), 0)
+    with pytest.raises(PositionExpired, match=rf"{name}\[0\]"):
+        until(lambda: len(busy) == 30_000, lambda: busy.extend(consumer.poll(1, 0.2).records), "the stop")
+    assert len(busy) < 30_000
+
+
+def test_positions_in_topics_that_are_read_by_hand_outlive_the_brokers_memory(
+    forgetful: str, opened: Opened, group: str, closing: Callable[[Consumer], Consumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The group is subscribed to the first topic only, and in the others nothing happens for longer than the broker keeps positions."""
+    monkeypatch.setattr(consuming, "RENEW_SECONDS", 5.0)
+    log = opened(bootstrap=forgetful)
+    busy, quiet = f"{group}.busy", f"{group}.quiet"
+    log.create([TopicSpec(name, 1) for name in (busy, quiet)])
+    consumer = closing(log.consumer(group, [busy, quiet]))
+    until(lambda: bool(consumer.assigned), lambda: consumer.poll(1, 0.1), "the partition")
+    at = TopicPartition(quiet, 0)
+    consumer.note({at: "a note"})
+    end = time.monotonic() + 75
+    while time.monotonic() < end:
+        consumer.poll(1, 0.5)
+    assert log.standings(group, [quiet]) == {at: (0, "a note")}
+    consumer.rewind()
+    assert consumer.notes(0)[at].note == "a note"
 
 
 def test_a_position_beyond_the_end_is_a_clear_stop(
