@@ -99,6 +99,10 @@ class Appends:
             self._several.close(APPEND_SECONDS)
 
 
+def _gone() -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._DESTROY))
+
+
 class Single:
     """An idempotent producer and the thread that hears what became of each draft."""
 
@@ -121,11 +125,15 @@ class Single:
                 return  # A fatal error was faster.
             if error is not None:
                 answer.set_exception(KafkaException(error))
-            elif partition is not None and offset is not None:
+            elif partition is None or offset is None:  # stored, and nobody knows where; whoever waits must not wait for ever
+                answer.set_exception(KafkaException(KafkaError(KafkaError._NO_OFFSET)))
+            else:
                 answer.set_result((partition, offset))
 
         self._waiting.add(answer)
         try:
+            if self._stop.is_set():  # closed since we were handed out: nobody listens any more
+                raise _gone()
             produce(self._producer, draft, report)
             return answer.result()
         except KafkaException as exception:
@@ -154,3 +162,4 @@ class Single:
             self._producer.flush(APPEND_SECONDS)
         self._stop.set()
         self._thread.join()
+        self._fail(_gone())

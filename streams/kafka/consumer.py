@@ -265,7 +265,8 @@ class KafkaConsumer(Consumer):
             for at in gone:
                 del self._committed[at]
                 self._broken.pop(at, None)
-            self._client.incremental_unassign([At(*at) for at in gone])
+            with self._clients.border(f"giving up partitions of group {self._group}"):
+                self._client.incremental_unassign([At(*at) for at in gone])
 
     # Writing
 

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams.errors import Fatal, Fenced, TooLarge, Transient
-from streams.kafka import KafkaLog, transactions
+from streams.kafka import KafkaLog, appends, transactions
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.messages import produce
 from streams.log import Consumer
@@ -219,3 +219,25 @@ def test_a_closed_log_takes_no_append(opened: Opened, topic: Callable[..., str])
     log.close()
     with pytest.raises(Transient):
         log.append([Draft(name, None, b"two")])
+
+
+def test_an_append_that_a_close_overtook_ends_too(opened: Opened, topic: Callable[..., str]) -> None:
+    log, name = opened(), topic()
+    log.append([Draft(name, None, b"one")])
+    producing = log._appends._producing()
+    log.close()
+    with pytest.raises(KafkaException):
+        producing.append(Draft(name, None, b"two"))
+
+
+def test_an_append_of_which_the_broker_does_not_tell_the_place_ends_too(
+    opened: Opened, topic: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, name = opened(), topic()
+
+    class Placeless:
+        partition, offset = (lambda _: 0), (lambda _: None)
+
+    monkeypatch.setattr(appends, "produce", lambda _producer, _draft, report: report(None, Placeless()))
+    with pytest.raises(Transient):
+        log.append([Draft(name, None, b"one")])
