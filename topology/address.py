@@ -32,6 +32,10 @@ _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _LITERAL = re.compile(r"\[[0-9A-Za-z.:]{1,64}\]\Z")
 _MAX_ADDRESS = 320
 """Octets: 64 of local part, the @, 255 of domain (RFC 5321 section 4.5.3.1)."""
+_MAX_TOKENS = 2_000
+"""Words, blanks and marks of one element of an address list, its display name included."""
+_MAX_ELEMENTS = 20_000
+"""Elements of one field; of those that are handled here a mail may name far fewer (`topology.facts.MAX_RECIPIENTS`)."""
 
 
 class Address(NamedTuple):
@@ -103,11 +107,15 @@ class _Token(NamedTuple):
 
 
 def _elements(text: str) -> list[list[_Token]]:
-    """The text split at the commas and group marks outside angle brackets, comments removed; a list of tokens each."""
+    """The text split at the commas and group marks outside angle brackets, comments removed; a list of tokens each. Behind an element
+    that is too long, or too many of them, the rest counts as unreadable: a header of 1 MiB would otherwise take seconds."""
     elements: list[list[_Token]] = [[]]
     angle = False
     at = 0
     while at < len(text):
+        if len(elements[-1]) > _MAX_TOKENS or len(elements) > _MAX_ELEMENTS:
+            elements[-1] = [_UNREADABLE]
+            return elements
         match = _TOKEN.match(text, at)
         assert match
         at = match.end()

@@ -120,3 +120,11 @@ def test_long_hostile_fields_are_read_in_linear_time() -> None:
         r"\"" * 200_000,
     ):
         parse_list(text)
+
+
+def test_a_field_without_measure_is_read_up_to_where_it_becomes_so() -> None:
+    found, broken = parse_list("a@b.org, c@d.org, " + "<" * 1_000_000)
+    assert ([address.key for address in found], broken) == (["a@b.org", "c@d.org"], True)
+    found, broken = parse_list("a@b.org, " * 100_000)
+    assert (len(found), broken) == (20_000, True)
+    assert parse_list("word " * 900 + "<a@b.org>") == (parse_list("a@b.org")[0], False)
