@@ -33,6 +33,7 @@ class OopsReports:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._days: set[Path] = set()
         self._repository = DateDirRepo(str(path), inherit_id=True, stash_path=True)
         self._config = oops.Config()
         self._config.template = {"reporter": "postroom"}
@@ -96,7 +97,9 @@ class OopsReports:
         sync(written)
         written.replace(named)
         sync(named.parent)
-        sync(self._path)
+        if named.parent not in self._days:  # whose own name is durable once and for all
+            sync(self._path)
+            self._days.add(named.parent)
         for file in before:
             if file != named:  # recorded again on another day
                 file.unlink(missing_ok=True)
