@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.calls import POSTROOM, call
+from tests.broker.broker import free_port
 
 _started: list["subprocess.Popen[bytes]"] = []
 
@@ -46,6 +47,7 @@ class Place:
             (folder / name).mkdir(exist_ok=True)
         everything: dict[str, dict[str, Any]] = {
             "log": {"url": log, "prefix": "".join(c if c.isalnum() or c in ".-" else "-" for c in prefix)},
+            "ingest": {"lmtp": f"127.0.0.1:{free_port()}"},  # tests run beside each other
             "accounts": {"file": "accounts.toml", "keys": "keys/"},
             "authentication": {"dns_zone": "zone.json"},
             "routing": {"original_recipient_headers": ["X-Original-To"]},
