@@ -26,7 +26,8 @@ from topology.replies.stow import message_of
 log = logging.getLogger("postroom.handlers")
 
 History = Callable[[int, int], Iterable[Record]]
-"""(partition, since in ms): the records of mail.said of that partition appended since then."""
+"""(partition, window in ms): the records of mail.said of that partition which the group has passed, from that long before the time of the
+one at which it stands."""
 
 
 class Firsts:
@@ -36,11 +37,11 @@ class Firsts:
         self._recent = Recent(window)
         self._history = history
 
-    def assigned(self, partitions: Iterable[int], now_ms: int) -> None:
+    def assigned(self, partitions: Iterable[int]) -> None:
         """Rebuilds what is known of these partitions."""
         for partition in partitions:
             self.revoked([partition])
-            for record in self._history(partition, now_ms - self._recent.window_ms):
+            for record in self._history(partition, self._recent.window_ms):
                 self.is_first(record)
 
     def revoked(self, partitions: Iterable[int]) -> None:
@@ -84,7 +85,7 @@ class Settle(Stage):
 
     def assigned(self, partitions: frozenset[int]) -> None:
         """See Stage."""
-        self._firsts.assigned(partitions, self._clock())
+        self._firsts.assigned(partitions)
 
     def revoked(self, partitions: frozenset[int]) -> None:
         """See Stage."""

@@ -11,6 +11,7 @@ from handlers.settle import Settle
 from handlers.stage import HandlerStage
 from postroom.ingest.place import ListenerError, Place, fault_of, place_of
 from postroom.outbox import Maildir, Outbox
+from postroom.past import passed
 from postroom.postman import Postman
 from postroom.relay import Relay
 from postroom.running import Role, Service
@@ -152,7 +153,7 @@ class Roles:
 
     def _settle(self, name: str) -> Runner:
         site = self._site
-        said = site.topics.said(name)
+        said, group = site.topics.said(name), site.topics.group(f"settle.{name}")
         stage = Settle(
             name,
             site.topics,
@@ -162,10 +163,10 @@ class Roles:
             now_ms,
             plan=self._plan(name),
             window=site.settings.log.dedupe_window,
-            history=lambda partition, since: site.log.read(said, partition, since=since),
+            history=lambda partition, window: passed(site.log, group, TopicPartition(said, partition), window, now_ms()),
             inline_limit=site.settings.archive.inline_limit,
         )
-        return Runner(site.log, site.topics.group(f"settle.{name}"), [said], stage, options=self._options())
+        return Runner(site.log, group, [said], stage, options=self._options())
 
     def _built(self, name: str) -> Handler:
         site = self._site

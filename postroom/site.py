@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from postroom.forgotten import refuse_forgotten
+from postroom.past import standing
 from postroom.settings import Config, SettingsError, load
 from streams.copying import MARK
 from streams.errors import Fatal, TopicMissing
 from streams.faults import Hold
 from streams.log import Log, TopicSpec
-from streams.record import Record
+from streams.record import TopicPartition
 from streams.sqlite import SqliteLog
 from topology.head import HeadReader
 from topology.records import FACTS_ROOM, Topics
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from topology.openpgp import Keyring
     from topology.ports import Resolver
     from topology.proofs import Policy
+    from topology.repeats import Past
     from topology.routing import Table
     from topology.step import Step
 
@@ -274,7 +276,7 @@ class Site:
         settings = self.settings
         mails = MailSource(self.log, self.archive)
         screen = Screen(settings.bounce_filter.rules, settings.bounce_filter.max_received)
-        repeats = Repeats(settings.log.dedupe_window, self._screened_since)
+        repeats = Repeats(settings.log.dedupe_window, self._screened)
         return [
             BounceFilter(self.topics, self.log.id, self.reader, mails, screen, repeats, now_ms, self.largest_foreign),
             AuthenticationStep(self.topics, self.reader, mails, self.directory, self.resolver, self.keyring, self.policy(), now_ms),
@@ -290,8 +292,13 @@ class Site:
         most = log.topics.max_message_bytes or SHIPPED_MESSAGE_BYTES
         return max(most - FACTS_ROOM, most // 2)
 
-    def _screened_since(self, partition: int, since: int) -> Iterable[Record]:
-        return self.log.read(self.topics.screened, partition, since=since)
+    def _screened(self, partition: int, window_ms: int) -> "Past":
+        """What the bounce filter has done of a partition; see Past."""
+        from topology.repeats import Past
+
+        raw = TopicPartition(self.topics.raw, partition)
+        _, until = standing(self.log, self.topics.group("bounce-filter"), raw, now_ms())
+        return Past(until, self.log.read(self.topics.screened, partition, since=until - window_ms))
 
     def table(self) -> "Table":
         """The handlers as routing knows them."""

@@ -45,7 +45,7 @@ class BounceFilter(Step):
         self._largest = largest
 
     def assigned(self, partitions: frozenset[int]) -> None:
-        self._repeats.assigned(partitions, self._clock())
+        self._repeats.assigned(partitions)
 
     def revoked(self, partitions: frozenset[int]) -> None:
         self._repeats.revoked(partitions)

@@ -18,7 +18,7 @@ from topology.facts import Facts, rfc3339
 from topology.head import HeadReader
 from topology.item import Decision, Failing, Item
 from topology.oopsing import Oopses
-from topology.records import Topics, fact_draft, failure_draft, mail_draft, outcome_draft
+from topology.records import CAME, Topics, fact_draft, failure_draft, mail_draft, outcome_draft
 from topology.step import MailGone, Step
 
 log = logging.getLogger("postroom.chain")
@@ -132,8 +132,11 @@ class Chain(Stage):
             kind = "screened" if first else "authenticated"
             id_ = _id(record, facts, kind)
             carried = not decision.onward or step is not self._steps[-1]
+            headers = ((CAME, b"%d" % record.time),) if first else ()
             drafts.append(
-                fact_draft(topics, step.target, kind.encode(), id_, record.key, facts, partition=record.partition, carried=carried)
+                fact_draft(
+                    topics, step.target, kind.encode(), id_, record.key, facts, partition=record.partition, carried=carried, headers=headers
+                )
             )
         for routed in decision.routes:
             assert routed.route

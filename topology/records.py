@@ -14,6 +14,8 @@ from topology.facts import Envelope, Facts
 FACTS = "ce_facts"
 ATTEMPT = "pr_attempt"
 """On retries: how often the delivery has been tried, in decimal."""
+CAME = "pr_came"
+"""On screened records: when the raw record was appended, in decimal ms since 1970."""
 FACTS_ROOM = 131_072
 """Octets that the facts, the headers and the record's own frame take at most: 32 KiB of evidence, 100 recipients, and what stages add."""
 _MAIL = b"message/rfc822"
@@ -105,9 +107,10 @@ def fact_draft(
     *,
     partition: int | None = None,
     carried: bool = False,
+    headers: Headers = (),
 ) -> Draft:
-    """A record that is the facts."""
-    return Draft(topic, key, facts.encode(), _headers(topics.source, kind, id_, _JSON), partition, carried)
+    """A record that is the facts. headers: beside those of every record."""
+    return Draft(topic, key, facts.encode(), (*_headers(topics.source, kind, id_, _JSON), *headers), partition, carried)
 
 
 def raw_draft(topics: Topics, envelope: Envelope, mail: bytes) -> Draft:

@@ -2,19 +2,31 @@
 
 Mail servers hand a mail over again when our answer was lost, possibly for some of its recipients only. The memory is rebuilt from
 mail.screened when a partition is assigned, so the log alone decides and a second worker remembers the same.
+
+The window is one of mail.raw: it ends with the record that is processed, however late that happens.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streams.record import Record
 from topology import ids
 from topology.facts import Facts
 from topology.recent import Recent
-from topology.records import facts_of, recipient_key
+from topology.records import CAME, facts_of, recipient_key
 
-History = Callable[[int, int], Iterable[Record]]
-"""(partition, since in ms): the records of mail.screened of that partition appended since then."""
+
+class Past(NamedTuple):
+    """What the group had done of a partition. until: the time of the record of mail.raw at which it stands, or now, in ms. screened: the
+    records of mail.screened appended in the window before that, and since."""
+
+    until: int
+    screened: Iterable[Record]
+
+
+History = Callable[[int, int], Past]
+"""(partition, window in ms): see Past."""
 
 _EVERYBODY = ""
 """Stands for the recipient of a hand-over that names none."""
@@ -27,18 +39,21 @@ class Repeats:
         self._recent = Recent(window)
         self._history = history
 
-    def assigned(self, partitions: Iterable[int], now_ms: int) -> None:
+    def assigned(self, partitions: Iterable[int]) -> None:
         """Rebuilds what is remembered of these partitions."""
         for partition in partitions:
             self._recent.forget([partition])
-            for record in self._history(partition, now_ms - self._recent.window_ms):
+            until, screened = self._history(partition, self._recent.window_ms)
+            for record in screened:
                 try:
                     facts = facts_of(record)
                 except ValueError:
                     continue  # junk that somebody else put there says nothing of what was here before
-                if facts.raw and record.key is not None and facts.screening:
+                # Not the time of the screening: what a group that was behind has just screened may have come long ago.
+                time = _came(record, until)
+                if facts.raw and record.key is not None and facts.screening and time >= until - self._recent.window_ms:
                     entries = [_entry(facts, recipient) for recipient in facts.screening.recipients or (_EVERYBODY,)]
-                    self.remember(partition, facts.raw.offset, record.time, entries)
+                    self.remember(partition, facts.raw.offset, time, entries)
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """Forgets partitions."""
@@ -81,6 +96,15 @@ class Seen:
     def nothing_new(self) -> bool:
         """Whether the whole hand-over was here before."""
         return not self.entries
+
+
+def _came(record: Record, until: int) -> int:
+    """When the raw record of a screened one was appended, in ms, `until` at the latest; where it does not tell, when it was screened."""
+    try:
+        came = int(record.header(CAME) or b"")
+    except ValueError:
+        came = record.time
+    return min(came, until)
 
 
 def _entry(facts: Facts, recipient: str) -> bytes:

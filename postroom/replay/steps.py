@@ -3,7 +3,7 @@
 from postroom.site import Site, now_ms
 from topology.authentication import AuthenticationStep
 from topology.head import HeadReader
-from topology.repeats import Repeats
+from topology.repeats import Past, Repeats
 from topology.rescreening import Rescreening
 from topology.routing import Routing
 from topology.screening import Screen
@@ -29,4 +29,5 @@ def steps(site: Site, judge: Site) -> list[Step]:
 def rescreening(site: Site, judge: Site, reader: HeadReader, mails: MailSource) -> Rescreening:
     """The bounce filter alone."""
     rules = judge.settings.bounce_filter
-    return Rescreening(site.topics, site.log.id, reader, mails, Screen(rules.rules, rules.max_received), Repeats(0, lambda *_: ()), now_ms)
+    nothing = Repeats(0, lambda *_: Past(0, ()))
+    return Rescreening(site.topics, site.log.id, reader, mails, Screen(rules.rules, rules.max_received), nothing, now_ms)

@@ -1,6 +1,7 @@
 """The stage that settles what handlers on Faust said, run by the real runner on the embedded log."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,8 +16,9 @@ from handlers.testkit import facts as facts_of_mail
 from handlers.word import HANDLED, Said
 from postroom.archive import ObjectArchive
 from postroom.oopses import OopsReports
+from postroom.past import passed
 from streams.log import TopicSpec
-from streams.record import Draft, Record
+from streams.record import Draft, Record, TopicPartition
 from streams.retries import ATTEMPT, RetryPlan
 from streams.runner import Runner
 from streams.sqlite import SqliteLog
@@ -54,7 +56,7 @@ class Site:
             self.clock,
             plan=RetryPlan(tuple(RETRIES), give_up=600.0),
             window=window,
-            history=lambda partition, since: self.log.read(SAID, partition, since=since),
+            history=lambda partition, window: passed(self.log, "settle", TopicPartition(SAID, partition), window, self.clock()),
         )
 
     def clock(self) -> int:
@@ -124,11 +126,33 @@ def test_a_try_beyond_the_window_is_not_known_any_more(site: Site) -> None:
     """As it is with repeats: the window bounds the memory."""
     record = site.delivery()
     site.say(record, HANDLED)
-    site.settle()
-    site.now = HOUR + 1
+    site.settle(site.stage(0.05))
+    time.sleep(0.1)
+    site.say(record, HANDLED)
+    site.settle(site.stage(0.05))
+    assert len(site.outcomes()) == 2
+
+
+def test_a_try_within_the_window_is_known_however_late_it_is_settled(site: Site) -> None:
+    """The window is one of the topic's own time, and ends where the group stands."""
+    record = site.delivery()
     site.say(record, HANDLED)
     site.settle()
-    assert len(site.outcomes()) == 2
+    site.say(record, HANDLED)
+    site.now = 2 * HOUR
+    site.settle()
+    assert len(site.outcomes()) == 1
+
+
+def test_what_is_still_to_be_settled_does_not_push_out_what_comes_before_it(site: Site) -> None:
+    record = site.delivery()
+    for _ in range(2):
+        site.say(record, HANDLED)
+    time.sleep(0.2)
+    for _ in range(8):  # some are of the same partition
+        site.say(site.delivery(), HANDLED)
+    site.settle(site.stage(0.15))
+    assert len(site.outcomes()) == 9
 
 
 def test_another_generation_and_another_try_are_words_of_their_own(site: Site) -> None:

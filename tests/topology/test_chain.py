@@ -1,15 +1,17 @@
 """The chain on a real log: what each step writes, and what is left when one of them fails."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from postroom.ingest.reading import Kept
 from postroom.roles import Roles
 from postroom.running import Supervisor
-from postroom.site import Site
+from postroom.site import Site, now_ms
 from streams.record import Draft
 from streams.runner import Runner
 from tests.acceptance.conftest import SAMPLE
@@ -41,6 +43,13 @@ def drain(site: Site, *roles: str) -> None:
 
 def append(site: Site, *values: bytes, key: bytes | None = None) -> None:
     site.log.append([Draft(site.topics.raw, key, value) for value in values])
+
+
+def hand_over(site: Site, recipients: Sequence[str]) -> None:
+    """The same mail for these recipients, as by LMTP."""
+    raw = MAIL % b"1"
+    kept = Kept(raw, len(raw), sha256(raw).hexdigest(), False)
+    site.acceptor.accept(site.acceptor.arrivals(kept, sender="a@b.org", recipients=recipients, via="lmtp", received_ms=1))
 
 
 def documents(site: Site, topic: str) -> list[dict[str, Any]]:
@@ -139,13 +148,7 @@ def test_a_step_that_raises_on_a_mail_fails_that_mail_with_the_facts_so_far(site
 
 def test_a_hand_over_again_of_some_recipients_goes_on_for_the_new_ones_only(site: Site) -> None:
     for recipients in (("1@foo.com", "2@foo.com"), ("2@FOO.com", "3@foo.com"), ("3@foo.com",)):
-        raw = MAIL % b"1"
-        from hashlib import sha256
-
-        from postroom.ingest.reading import Kept
-
-        kept = Kept(raw, len(raw), sha256(raw).hexdigest(), False)
-        site.acceptor.accept(site.acceptor.arrivals(kept, sender="a@b.org", recipients=recipients, via="lmtp", received_ms=1))
+        hand_over(site, recipients)
         drain(site)  # a new worker each time: what is known comes from the log
     assert sorted(facts["route"]["recipient"] for facts in documents(site, site.topics.routed("foo"))) == [
         "1@foo.com",
@@ -154,6 +157,15 @@ def test_a_hand_over_again_of_some_recipients_goes_on_for_the_new_ones_only(site
     ]
     repeated = [facts["repeated"]["recipients"] for facts in documents(site, site.topics.outcomes)]
     assert repeated == [["2@FOO.com"], ["3@foo.com"]]
+
+
+def test_a_hand_over_again_is_known_however_late_it_is_processed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The window is one of mail.raw, so an outage that is longer than it makes nobody call a handler twice."""
+    for recipients in (("1@foo.com",), ("1@foo.com", "2@foo.com")):
+        hand_over(site, recipients)
+        drain(site)
+        monkeypatch.setattr("postroom.site.now_ms", lambda: now_ms() + 3 * 86_400_000)
+    assert sorted(facts["route"]["recipient"] for facts in documents(site, site.topics.routed("foo"))) == ["1@foo.com", "2@foo.com"]
 
 
 def test_the_head_is_read_once_a_mail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
