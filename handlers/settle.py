@@ -15,7 +15,7 @@ from handlers.word import GONE
 from streams.errors import LogError
 from streams.record import Draft, Position, Record
 from streams.retries import RetryPlan, Waiting
-from streams.stage import Again, Failure, Result, Stage
+from streams.stage import Again, Alive, Failure, Result, Stage, between, nothing
 from topology.facts import Facts, rfc3339
 from topology.oopsing import Oopses
 from topology.ports import Archive, Mails
@@ -37,11 +37,11 @@ class Firsts:
         self._recent = Recent(window)
         self._history = history
 
-    def assigned(self, partitions: Iterable[int]) -> None:
+    def assigned(self, partitions: Iterable[int], alive: Alive = nothing) -> None:
         """Rebuilds what is known of these partitions."""
         for partition in partitions:
             self.revoked([partition])
-            for record in self._history(partition, self._recent.window_ms):
+            for record in between(self._history(partition, self._recent.window_ms), alive):
                 self.is_first(record)
 
     def revoked(self, partitions: Iterable[int]) -> None:
@@ -83,9 +83,9 @@ class Settle(Stage):
         self._outcomes = Outcomes(handler, topics, archive, oopses, inline_limit)
         self._firsts = Firsts(window, history)
 
-    def assigned(self, partitions: frozenset[int]) -> None:
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
         """See Stage."""
-        self._firsts.assigned(partitions)
+        self._firsts.assigned(partitions, alive)
 
     def revoked(self, partitions: frozenset[int]) -> None:
         """See Stage."""

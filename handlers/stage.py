@@ -11,7 +11,7 @@ from handlers.word import Word
 from streams.faults import Hold
 from streams.record import Draft, Record
 from streams.retries import attempts
-from streams.stage import Again, Failure, Result, Stage
+from streams.stage import Again, Alive, Failure, Result, Stage, nothing
 from topology.ending import sender_of
 from topology.facts import Facts, rfc3339
 from topology.oopsing import Oopses
@@ -51,7 +51,7 @@ class HandlerStage(Stage):
         self._unwritten: dict[tuple[str, int, int], Word] = {}
         """Words on deliveries behind one that has none yet, or whose answer could not be archived: those are not called again."""
 
-    def assigned(self, partitions: frozenset[int]) -> None:
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
         """See Stage."""
         self._handler.afresh()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from postroom.outbox import Letter, Outbox, Send
 from streams.record import Draft, Position, Record
 from streams.retries import attempts
-from streams.stage import FOLLOWS, Again, Failure, Result, Stage
+from streams.stage import FOLLOWS, Again, Alive, Failure, Result, Stage, between, nothing
 from topology.facts import Facts, rfc3339
 from topology.ports import Archive, Mails
 from topology.records import Topics, facts_of
@@ -100,10 +100,10 @@ class Postman(Stage):
         self._tripped = -1
         self.sources = (topics.replies, *topics.reply_retries())
 
-    def assigned(self, partitions: frozenset[int]) -> None:
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
         """Counts again what these partitions had in the last day."""
         for partition in sorted(partitions):
-            self._limits.rebuild(partition, self._recent(partition))
+            self._limits.rebuild(partition, between(self._recent(partition), alive))
 
     def revoked(self, partitions: frozenset[int]) -> None:
         """Forgets the counts; what was sent stays sent."""

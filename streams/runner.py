@@ -20,7 +20,7 @@ from streams.log import Batch, Consumer, Log
 from streams.notes import Tries
 from streams.record import Record, TopicPartition
 from streams.retries import RetryPlan, Waiting
-from streams.stage import Result, Stage
+from streams.stage import Alive, Result, Stage, between
 
 log = logging.getLogger("postroom.runner")
 
@@ -30,6 +30,8 @@ _LONG = 20.0
 """Seconds after which the rest of a slow batch is given back, so that the log is polled again; brokers allow minutes (KIP-62)."""
 _SKIP_EVERY = 1.0
 """Seconds between commits that only pass carried records over, while there is more to read."""
+_SLICE = 1.0
+"""Seconds of building what is remembered between two polls."""
 _SETBACKS = 4
 """How often the wait for a log that is away doubles."""
 
@@ -45,6 +47,10 @@ class Options:
     backoff: float = 0.5
     idle: float = 0.25
     gate: Gate = field(default_factory=Gate)
+
+
+class _Interrupted(Exception):
+    """What is remembered of a partition need not be built any further: it is no longer ours, or the runner is to stop."""
 
 
 class Runner:
@@ -72,6 +78,8 @@ class Runner:
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
         self._gained: frozenset[int] = frozenset()
+        self._building: int | None = None
+        self._in_hand = Batch([], {})
         self._stale = False
         self._setbacks = 0
         self._polled_to: dict[TopicPartition, int] = {}
@@ -124,12 +132,11 @@ class Runner:
             if self._stale:
                 self._go_back(consumer)
             batch = self._poll(consumer)
-            if self._stale or consumer.fenced:
-                self._settle(0)  # which says what a commit failed with
-                raise Fenced("partitions were lost")
+            self._check(consumer)
             if self._gained:
-                gained, self._gained = self._gained & consumer.assigned, frozenset()
-                self._remember(consumer, gained)
+                batch = self._remember(consumer, batch)
+                if self._stop.is_set():
+                    return
             records = self._eligible(consumer, batch)
             if records:
                 self.busy = True
@@ -157,6 +164,12 @@ class Runner:
         batch = consumer.poll(self._options.batch, wait)
         self._polled_to.update(batch.positions)
         return batch
+
+    def _check(self, consumer: Consumer) -> None:
+        """After a poll. Raises Fenced where what is in hand is worth nothing any more, or what a commit failed with."""
+        if self._stale or consumer.fenced:
+            self._settle(0)
+            raise Fenced("partitions were lost")
 
     def _is_back(self) -> None:
         if self.holding:
@@ -293,16 +306,53 @@ class Runner:
         """Only noted here, within the log's poll; what is remembered of them is built right after, where a fault can be handled."""
         self._gained |= partitions
 
-    def _remember(self, consumer: Consumer, partitions: frozenset[int]) -> None:
-        self.stage.assigned(partitions)
-        for number in sorted(partitions):
-            standings = consumer.notes(number)
-            self._tries.assigned(standings)
-            if self._waiting:
-                for at, standing in standings.items():
-                    if self._waiting.is_retry(at):
-                        there = self._log.read(at.topic, at.partition, start=standing.offset)
-                        self._waiting.assigned(record for record in there if not record.carried)
+    def _remember(self, consumer: Consumer, batch: Batch) -> Batch:
+        """Builds what is remembered of the partitions that were gained, one after another, so that what is done of it stays done when
+        others come and go meanwhile. batch: what was polled already; returned as far as it is still ours, with what came meanwhile."""
+        self._in_hand, self._gained = batch, self._gained & consumer.assigned
+        first_poll = next_poll = time.monotonic() + _SLICE
+
+        def alive() -> None:
+            nonlocal next_poll
+            if time.monotonic() >= next_poll:
+                self._meanwhile(consumer)
+                next_poll = time.monotonic() + _SLICE
+            if self._building is None or self._stop.is_set():
+                raise _Interrupted
+
+        while self._gained and not self._stop.is_set():
+            self._building = number = min(self._gained)
+            try:
+                self.stage.assigned(frozenset({number}), alive)
+                self._take_over(consumer, number, alive)
+                self._gained -= {number}
+            except _Interrupted:
+                self.stage.revoked(frozenset({number}))
+            finally:
+                self._building = None
+        if next_poll != first_poll:  # all is paused
+            consumer.resume([at for at in self._partitions(consumer) if self._parked_at(at) is None])
+        batch, self._in_hand = self._in_hand, Batch([], {})
+        return batch
+
+    def _meanwhile(self, consumer: Consumer) -> None:
+        """Has the group hear of us. What a partition brings that just comes, before it can be paused, is kept."""
+        consumer.pause(self._partitions(consumer))
+        more = consumer.poll(1, 0.0)
+        self._polled_to.update(more.positions)
+        self._in_hand.records.extend(more.records)
+        self._in_hand.positions.update(more.positions)
+        self._check(consumer)
+
+    def _take_over(self, consumer: Consumer, number: int, alive: Alive) -> None:
+        """The notes of a partition, and what waits in its retries."""
+        standings = consumer.notes(number)
+        self._tries.assigned(standings)
+        if self._waiting:
+            for at, standing in standings.items():
+                if self._waiting.is_retry(at):
+                    there = between(self._log.read(at.topic, at.partition, start=standing.offset), alive)
+                    self._waiting.assigned(record for record in there if not record.carried)
 
     def _revoked(self, partitions: frozenset[int]) -> None:
         """Finishes what is under way while the partitions are still ours, takes their notes back, and forgets them."""
@@ -324,6 +374,13 @@ class Runner:
 
     def _forget(self, partitions: frozenset[int]) -> None:
         self._gained -= partitions
+        if self._building in partitions:
+            self._building = None
+        records, positions = self._in_hand
+        self._in_hand = Batch(
+            [record for record in records if record.partition not in partitions],
+            {at: offset for at, offset in positions.items() if at.partition not in partitions},
+        )
         for table in (self._skipped, self._polled_to):
             for at in [at for at in table if at.partition in partitions]:
                 del table[at]

@@ -1,7 +1,7 @@
 """What a stage is to the runner: a function from records to what is to be written, and what to write when that fails."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +35,21 @@ class Failure:
     detail: str = ""
 
 
+Alive = Callable[[], None]
+"""To be called in long work, as often as one likes. What it raises ends the work, and is to be let through."""
+
+
+def nothing() -> None:
+    """An Alive for who has all the time he wants."""
+
+
+def between(records: Iterable[Record], alive: Alive) -> Iterator[Record]:
+    """The records, with `alive` called before each."""
+    for record in records:
+        alive()
+        yield record
+
+
 Result = list[Draft] | Again
 """What a stage says of one record: what to write, or to try it again (only stages that have retry topics)."""
 
@@ -45,12 +60,14 @@ class Stage(ABC):
     name: str
     """As in consumer groups, logs and metrics."""
 
-    def assigned(self, partitions: frozenset[int]) -> None:  # noqa: B027 - most stages keep no state by partition, and need nothing here
-        """These partitions are ours now: build what is remembered of them, from the log. Called before their first record."""
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:  # noqa: B027 - most stages keep no state by partition
+        """These partitions are ours now: build what is remembered of them, from the log, anew if need be. Called before their first
+        record, for one partition after another. alive: to be called between records, since brokers give the partitions of who is not
+        heard from to others; meanwhile `revoked` may be called for any partition."""
 
     def revoked(self, partitions: frozenset[int]) -> None:  # noqa: B027 - likewise
         """These partitions are somebody else's from now on: forget. Also called before `assigned` when the runner starts a
-        partition afresh after a commit failed."""
+        partition afresh after a commit failed, and when `assigned` was ended."""
 
     @abstractmethod
     def process(self, records: Sequence[Record]) -> list[Result]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from streams.record import Position, Record
+from streams.stage import Alive, nothing
 from topology.ending import whole
 from topology.facts import Facts, Repeated, Screening, cut, rfc3339
 from topology.foreign import foreign_envelope
@@ -44,8 +45,8 @@ class BounceFilter(Step):
         self._clock = clock
         self._largest = largest
 
-    def assigned(self, partitions: frozenset[int]) -> None:
-        self._repeats.assigned(partitions)
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
+        self._repeats.assigned(partitions, alive)
 
     def revoked(self, partitions: frozenset[int]) -> None:
         self._repeats.revoked(partitions)

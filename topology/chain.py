@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from streams.record import Draft, Record
-from streams.stage import Failure, Result, Stage
+from streams.stage import Alive, Failure, Result, Stage, nothing
 from topology.ending import whole
 from topology.envelope import KEPT
 from topology.facts import Facts, rfc3339
@@ -46,8 +46,8 @@ class Chain(Stage):
         self._oopses = oopses
         self._clock = clock
 
-    def assigned(self, partitions: frozenset[int]) -> None:
-        self._steps[0].assigned(partitions)
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
+        self._steps[0].assigned(partitions, alive)
 
     def revoked(self, partitions: frozenset[int]) -> None:
         self._steps[0].revoked(partitions)

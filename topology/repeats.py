@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from streams.record import Record
+from streams.stage import Alive, between, nothing
 from topology import ids
 from topology.facts import Facts
 from topology.recent import Recent
@@ -39,12 +40,12 @@ class Repeats:
         self._recent = Recent(window)
         self._history = history
 
-    def assigned(self, partitions: Iterable[int]) -> None:
+    def assigned(self, partitions: Iterable[int], alive: Alive = nothing) -> None:
         """Rebuilds what is remembered of these partitions."""
         for partition in partitions:
             self._recent.forget([partition])
             until, screened = self._history(partition, self._recent.window_ms)
-            for record in screened:
+            for record in between(screened, alive):
                 try:
                     facts = facts_of(record)
                 except ValueError:

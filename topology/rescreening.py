@@ -1,5 +1,6 @@
 """The bounce filter's rules on a mail that a replay brings in. Its hand-over was no repeat then and is none now."""
 
+from streams.stage import Alive, nothing
 from topology.bounce_filter import BounceFilter
 from topology.facts import Screening
 from topology.item import Decision, Item
@@ -10,7 +11,7 @@ class Rescreening(BounceFilter):
     """Takes raw records whose facts are those of an earlier processing, the screening of then included: it names the recipients that
     were no repeats. Remembers nothing."""
 
-    def assigned(self, partitions: frozenset[int]) -> None:
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
         """A replay owns no partition."""
 
     def revoked(self, partitions: frozenset[int]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streams.record import Position, Record
+from streams.stage import Alive, nothing
 from topology.facts import Facts
 from topology.foreign import foreign_envelope
 from topology.head import HeadReader
@@ -31,7 +32,7 @@ class Step(ABC):
     source: str
     target: str
 
-    def assigned(self, partitions: frozenset[int]) -> None:  # noqa: B027 - only the bounce filter remembers anything by partition
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:  # noqa: B027 - only the bounce filter remembers anything
         """See `streams.stage.Stage.assigned`."""
 
     def revoked(self, partitions: frozenset[int]) -> None:  # noqa: B027 - likewise

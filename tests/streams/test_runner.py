@@ -17,7 +17,7 @@ from streams.record import Draft, Record
 from streams.retries import RetryPlan
 from streams.runner import Options, Runner
 from streams.sqlite import SqliteLog
-from streams.stage import FOLLOWS, Again, Failure, Result, Stage
+from streams.stage import FOLLOWS, Again, Alive, Failure, Result, Stage, nothing
 
 TOPICS = ("in", "out", "again.1", "again.2", "again.3")
 PLAN = RetryPlan(("again.1", "again.2", "again.3"), (0.05, 0.1, 0.2), give_up=1.0)
@@ -178,6 +178,79 @@ def test_after_give_up_the_delivery_has_failed(log: SqliteLog, timeout: bool, ki
     plan = RetryPlan(PLAN.topics, (0.02, 0.02, 0.02), give_up=0.1)
     run_until(log, Copy(lambda _record: Again("no", timeout=timeout)), lambda: bool(out(log)), plan)
     assert out(log) == [f"{kind} never"]
+
+
+class Rebuilding(Copy):
+    """A stage that has something to remember of each partition, and takes its time with it. steps: how often it looks at a record of the
+    past of a partition; done: of which it has finished; known: of which it remembers anything."""
+
+    def __init__(self, steps: int, meanwhile: Callable[[int, int], None] = lambda _partition, _step: None) -> None:
+        super().__init__()
+        self.steps = steps
+        self.meanwhile = meanwhile
+        self.begun: list[int] = []
+        self.done: list[int] = []
+        self.known: dict[int, int] = {}
+        self.strange: list[Record] = []
+
+    def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
+        for partition in partitions:
+            self.begun.append(partition)
+            self.known[partition] = 0
+            for step in range(self.steps):
+                self.meanwhile(partition, step)
+                alive()
+                self.known[partition] += 1
+            self.done.append(partition)
+
+    def revoked(self, partitions: frozenset[int]) -> None:
+        for partition in partitions:
+            self.known.pop(partition, None)
+
+    def process(self, records: Sequence[Record]) -> list[Result]:
+        self.strange += [record for record in records if self.known.get(record.partition) != self.steps]
+        return super().process(records)
+
+
+def test_a_stop_ends_what_is_being_built_of_the_past(log: SqliteLog) -> None:
+    append(log, "v")
+    runner = Runner(log, "group", ["in"], Rebuilding(10**9, lambda _partition, step: runner.stop() if step == 50 else None))
+    runner.run()
+    assert out(log) == []
+    run_until(log, Rebuilding(1), lambda: len(out(log)) >= 1)
+
+
+def test_while_the_past_is_built_the_group_hears_from_us_and_partitions_may_go(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second member joins while the first builds; each partition is built whole by who then works on it, and what was already built by
+    the first, and stays with it, is built once."""
+    monkeypatch.setattr("streams.runner._SLICE", 0.0)
+    values = [f"v{n}" for n in range(200)]
+    append(log, *values)
+    second = Rebuilding(3)
+    others: list[threading.Thread] = []
+    runners: list[Runner] = []
+
+    def join(partition: int, step: int) -> None:
+        if (partition, step) == (1, 5):
+            runners.append(Runner(log, "group", ["in"], second))
+            others.append(threading.Thread(target=runners[0].run))
+            others[0].start()
+        elif others and not second.calls:
+            threading.Event().wait(0.01)
+
+    first = Rebuilding(200, join)
+    try:
+        run_until(log, first, lambda: len(out(log)) >= len(values))
+    finally:
+        for runner, thread in zip(runners, others, strict=True):
+            runner.stop()
+            thread.join(20)
+    assert sorted(out(log)) == sorted(values)
+    assert first.calls
+    assert second.calls
+    assert not first.strange
+    assert not second.strange
+    assert len(first.done) == len(set(first.done)) < 4
 
 
 CHILD = """
