@@ -73,6 +73,7 @@ class Postman(Stage):
     """
 
     name = "postman"
+    keeps = True
 
     def __init__(
         self,
