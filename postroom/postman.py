@@ -26,8 +26,8 @@ _REMEMBERED = 10_000
 """Replies that were sent and are remembered in case their batch comes again; an entry costs about 200 bytes."""
 
 Recent = Callable[[int], Iterable[Record]]
-"""(partition): the records of mail.replies in that partition which the group has passed, in their order, from 24 hours before the last
-of them on."""
+"""(partition): the records of mail.replies in that partition which the group has passed, in their order, from 24 hours before the one at
+which it stands."""
 
 
 @dataclass(slots=True)

@@ -209,13 +209,10 @@ class Roles:
         return Runner(site.log, topics.group("postman"), [topics.replies], stage, plan, self._options(50))
 
     def _replies_of_the_day(self, partition: int) -> Iterable[Record]:
-        """What the postman has already worked on of a partition, a day back from the last of it: a postman that is days behind counts on
+        """What the postman has already worked on of a partition, a day back from where it stands: a postman that is days behind counts on
         from where it was."""
-        log, topics = self._site.log, self._site.topics
-        standing = log.standings(topics.group("postman"), [topics.replies]).get(TopicPartition(topics.replies, partition))
-        end = standing.offset if standing else 0
-        last = next(iter(log.read(topics.replies, partition, start=end - 1, end=end)), None) if end else None
-        return log.read(topics.replies, partition, since=last.time - _DAY_MS, end=end) if last else ()
+        topics = self._site.topics
+        return passed(self._site.log, topics.group("postman"), TopicPartition(topics.replies, partition), _DAY_MS, now_ms())
 
     def _outbox_of(self) -> Outbox:
         """Where replies go. Raises SettingsError."""
