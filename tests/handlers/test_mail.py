@@ -127,3 +127,62 @@ def test_hostile_bytes_raise_nothing(name: str) -> None:
 def test_text_in_an_unknown_charset_is_read_as_utf8() -> None:
     """Rather than not at all."""
     assert parse("Content-Type: text/plain; charset=x-unknown\n\nGrüße".encode()).get_content() == "Grüße"
+
+
+ADDRESSES = {
+    "quotes": '"' * 65_000,
+    "dots": "." * 65_000,
+    "backslashes": "\\" * 65_000,
+    "commas": "," * 65_000,
+    "words": "w " * 32_000 + "<a@b.c>",
+    "labels": "a@b" + ".b" * 32_000,
+    "quoted words": '"",' * 21_000,
+    "short addresses": "a@b," * 16_000,
+    "a group": "g:" + "a@b," * 16_000,
+}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("field", ["To", "Resent-Reply-To"])
+def test_a_long_address_field_is_made_short_before_it_is_read(field: str, name: str) -> None:
+    """What it would take the library minutes to read, because the time goes with the square of the length."""
+    assert len(str(parse(f"{field}: {ADDRESSES[name]}\n\n".encode())[field])) <= 8192
+
+
+def test_a_long_list_of_people_keeps_its_addresses() -> None:
+    """A list beyond 4 KiB loses the names, one beyond 8 KiB of bare addresses its end; no address is one that nobody wrote."""
+    people = [f"p{number}@example.org" for number in range(1000)]
+
+    def read(count: int) -> list[tuple[str, str]]:
+        message = parse(("To: " + ",\n ".join(f'"Person, {one}" <{one}>' for one in people[:count]) + "\n\n").encode())
+        return [(address.display_name, address.addr_spec) for address in message["to"].addresses]
+
+    assert read(50) == [(f"Person, {one}", one) for one in people[:50]]
+    assert read(200) == [("", one) for one in people[:200]]
+    many = [one for _, one in read(1000)]
+    assert many == people[: len(many)]
+    assert len(many) > 350
+
+
+def test_a_cut_makes_no_address() -> None:
+    """Wherever the field ends, a@bank.example is not what stands there."""
+    for length in range(4060, 4110):
+        sender = parse(f"From: {'w' * length} <a@bank.example.evil.example>\n\n".encode())["from"]
+        assert {address.addr_spec for address in sender.addresses} == {"a@bank.example.evil.example"}
+
+
+def test_a_thousand_parts_that_each_take_long_to_read_are_not_all_read() -> None:
+    """What is read of one mail has an end, and the fields behind it are empty. The first may be read as often as one likes."""
+    parts = b"".join(b"--b\nContent-Type: text/x%d; name=" % number + b'"' * 2000 + b"\n\nx\n" for number in range(1000))
+    message = parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + parts)
+    for _ in range(2):
+        types = [str(part["content-type"]) for part in message.iter_parts()]
+        assert types[0].startswith("text/x0")
+        assert 30 < sum(map(bool, types)) < 100
+
+
+def test_two_thousand_attachments_keep_their_names() -> None:
+    """An honest mail does not come to that end."""
+    parts = b"".join(b'--b\nContent-Type: application/pdf; name="report-%d.pdf"\n\nx\n' % number for number in range(2000))
+    message = parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + parts)
+    assert [part.get_filename() for part in message.iter_parts()] == [f"report-{number}.pdf" for number in range(2000)]
