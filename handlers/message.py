@@ -6,7 +6,6 @@ asked for the text of a mail.
 """
 
 import sys
-from email import message_from_bytes
 from email.contentmanager import ContentManager, raw_data_manager
 from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
@@ -15,6 +14,7 @@ from email.policy import EmailPolicy
 from typing import Any, cast
 
 from topology.address import parse_list
+from topology.head import MAX_HEADER, split
 
 _MIME_FIELD = 2048
 """Characters of a Content-* field that are read: a boundary has 70, a file name by RFC 2231 seldom more than a thousand."""
@@ -30,8 +30,15 @@ have that many."""
 
 _ADDRESS_FIELDS = frozenset(prefix + name for prefix in ("", "resent-") for name in ("from", "sender", "to", "cc", "bcc", "reply-to"))
 
-_DEEP = 400
-"""Calls. A field by itself is read from a few dozen calls deep; Python's limit is 1,000, and the parser takes three or more a level."""
+_PARTS = 10_000
+_LEVELS = 20
+"""Parts, and parts within each other, beyond which a mail is not read as parts: an empty one is five octets, and each line is held against
+the boundaries of all levels. Honest mail has some hundreds, and 5 levels."""
+_LINES = 1_000_000
+_SHORT = 16
+"""Lines beyond which a mail is not read as parts either, where they have fewer octets than that on average: each is an object meanwhile."""
+_DEFECTS = 100
+"""Defects that are kept of a part; each line of it can be one."""
 
 
 class _Content(ContentManager):
@@ -108,14 +115,41 @@ def _addresses(value: str) -> str:
 def _parsed(name: str, value: str) -> Any:
     try:
         return _REGISTRY(name, value)
-    except Exception:  # AttributeError, IndexError, RecursionError and more are known (corpus/malformed)
-        if _depth() > _DEEP:  # the parts are nested too deeply, which is for `parse` to see
-            raise
+    except Exception:  # noqa: BLE001 - AttributeError, IndexError, RecursionError and more are known (corpus/malformed)
         return _REGISTRY(name, "")
 
 
+class _TooManyError(Exception):
+    """A mail has more parts, or more levels of them, than are read."""
+
+
+class _Defects(list[Any]):
+    def append(self, defect: Any) -> None:
+        if len(self) < _DEFECTS:
+            super().append(defect)
+
+
+class _Parts:
+    """Makes the parts of one mail for the parser. Raises _TooManyError."""
+
+    def __init__(self) -> None:
+        self._made = 0
+        self._root = 0
+
+    def __call__(self, policy: Any) -> EmailMessage:
+        depth = _depth()
+        self._made += 1
+        if self._made <= 2:  # the parser makes one for a trial, then the mail itself
+            self._root = depth
+        if self._made > _PARTS + 2 or depth - self._root > _LEVELS:
+            raise _TooManyError
+        part = EmailMessage(policy)
+        part.defects = _Defects()
+        return part
+
+
 def _depth() -> int:
-    """How many calls we are deep in."""
+    """How many calls we are deep in; the parser takes one a level."""
     frame, depth = sys._getframe(), 0
     while frame.f_back:
         frame, depth = frame.f_back, depth + 1
@@ -123,8 +157,17 @@ def _depth() -> int:
 
 
 def parse(raw: bytes) -> EmailMessage:
-    """The mail as EmailMessage. Never raises; of a mail too deeply nested to be read as parts, the header with the rest as its text."""
-    try:
-        return message_from_bytes(raw, EmailMessage, policy=_policy())
-    except Exception:  # noqa: BLE001 - RecursionError for deep nesting; whatever else the parser has in it must not end the handler
-        return cast(EmailMessage, BytesParser(EmailMessage, policy=_policy()).parsebytes(raw, headersonly=True))
+    """The mail as EmailMessage. Never raises; of a mail with more than 10,000 parts, more than 20 levels of them, or more than a million
+    lines of hardly anything, the header with the rest as its text."""
+    make: Any = _Parts
+    lines = max(raw.count(b"\n"), raw.count(b"\r"))
+    if lines <= _LINES or lines * _SHORT < len(raw):
+        try:
+            return cast(EmailMessage, BytesParser(make(), policy=_policy()).parsebytes(raw))
+        except Exception:  # noqa: BLE001, S110 - _TooManyError; whatever else the parser has in it must not end the handler
+            pass
+    header, body = split(raw)
+    # What is longer has been refused long before (`malformed`), and is read in time here, too.
+    message = cast(EmailMessage, BytesParser(make(), policy=_policy()).parsebytes(header[:MAX_HEADER], headersonly=True))
+    message.set_payload(raw[body:].decode("ascii", "surrogateescape"))
+    return message

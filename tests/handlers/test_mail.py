@@ -186,3 +186,43 @@ def test_two_thousand_attachments_keep_their_names() -> None:
     parts = b"".join(b'--b\nContent-Type: application/pdf; name="report-%d.pdf"\n\nx\n' % number for number in range(2000))
     message = parse(b"Content-Type: multipart/mixed; boundary=b\n\n" + parts)
     assert [part.get_filename() for part in message.iter_parts()] == [f"report-{number}.pdf" for number in range(2000)]
+
+
+MULTIPART = b"Subject: many\nContent-Type: multipart/mixed; boundary=b\n\n"
+NESTED = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (number, number) for number in range(19))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        MULTIPART + b"--b\n\n" * 2_080_000,
+        MULTIPART + b"--b\n\nx\n" * 1_490_000,
+        MULTIPART + b"--b\r\rx\r" * 1_490_000,
+        MULTIPART + b"--b\n\n" * 10_001,
+        MULTIPART + b"--b\n" + b":\n" * 3_000_000,
+        MULTIPART + NESTED * 2 + b"x\n" * 100_000,
+        b"Subject: many\nContent-Type: message/delivery-status\n\n" + b"a: b\n\n" * 100_000,
+    ],
+    ids=["empty", "short", "cr", "10,001", "defects", "nested", "delivery-status"],
+)
+def test_a_mail_of_a_million_parts_is_a_header_and_a_text(raw: bytes) -> None:
+    """Each part, line and defect would be an object: half a minute, and 700 MB to 5 GB."""
+    message = parse(raw)
+    assert message["subject"] == "many"
+    assert len(list(message.walk())) == 1
+    assert len(message.get_payload()) == len(raw) - len(raw.replace(b"\r", b"\n").partition(b"\n\n")[0]) - 2
+
+
+def test_what_is_only_long_is_read_as_parts() -> None:
+    """Ten thousand parts, 19 levels, lines that look like boundaries and a million lines of a few words are no reason to give up."""
+    assert len(list(parse(MULTIPART + b"--b\n\nx\n" * 10_000).walk())) == 10_001
+    assert len(list(parse(NESTED + b"x\n").walk())) == 20
+    text = parse(MULTIPART + b"--b\n\n" + b"--- a\n" * 20_000 + b"some words of a line\n" * 1_000_001).get_body()
+    assert text is not None
+    assert len(text.get_content()) > 21_000_000
+
+
+def test_a_part_keeps_few_of_its_defects() -> None:
+    """Each line of it can be one."""
+    part = next(parse(MULTIPART + b"--b\n" + b":\n" * 10_000).iter_parts())
+    assert len(part.defects) == 100
