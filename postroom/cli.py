@@ -3,6 +3,7 @@
 import atexit
 import errno
 import gc
+import io
 import logging
 import os
 import sys
@@ -95,7 +96,8 @@ app = typer.Typer(
 @app.callback()
 def _options(
     ctx: typer.Context,
-    config: Annotated[Path, typer.Option("--config", "-c", help="The settings file; its paths are relative to it.")] = Path(
+    # Whether it can be read is for the settings to say: to a pipe that is no wrong use, but 75.
+    config: Annotated[Path, typer.Option("--config", "-c", readable=False, help="The settings file; its paths are relative to it.")] = Path(
         "postroom.toml"
     ),
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error: what is logged on stderr.")] = "warning",
@@ -109,6 +111,7 @@ def _options(
 
 def main() -> None:
     """The console script."""
+    _streams()
     # The process's memory goes with it; to look through it for cycles first is a seventh of what a short command takes.
     atexit.register(gc.freeze)
     try:
@@ -117,6 +120,27 @@ def main() -> None:
         _say(error, 2)
     except (LogError, Hold) as error:
         _say(error, EX_TEMPFAIL)
+
+
+class _Heard(io.FileIO):
+    """Standard error, whether somebody hears it or not: on a full disk, or where the reader has gone, what is said is lost, and what is
+    done and its exit status are as they would be."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or len(data)
+        except OSError:
+            return len(data)
+
+
+def _streams() -> None:
+    """Sees to it that standard output and error are there. What stands open in place of a closed one would be the next file: the log."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as the process
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_Heard(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True)
 
 
 def _mute() -> None:

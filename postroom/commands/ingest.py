@@ -15,6 +15,7 @@ from postroom.ingest.pipe import run_pipe
 from postroom.settings import SettingsError
 from postroom.site import Site, from_context
 from streams.errors import Fatal, LogError
+from streams.faults import Hold
 from topology.address import envelope_key, key
 
 Sender = Annotated[
@@ -80,10 +81,13 @@ def pipe(ctx: typer.Context, sender: Sender = None, recipient: Recipients = None
     """Take one mail on standard input, for a mail server's pipe. Exit 0 when it is durable, 75 to be asked again later."""
     # Whatever is wrong with our settings, the mail server must keep its mail: everything but the command line itself is 75.
     _check_addresses(None, recipient)
+    if sys.stdin is None:
+        print("postroom: standard input is closed: the mail is to be handed over there", file=sys.stderr)
+        sys.exit(os.EX_TEMPFAIL)
     try:
         came = run_pipe(sys.stdin.buffer, sender, tuple(recipient or ()), _acceptor(from_context(ctx)))
-    except (SettingsError, LogError) as error:
-        print(f"postroom: {error}", file=sys.stderr)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the mail server must not take it for the mail's fault
+        print(f"postroom: {error if isinstance(error, SettingsError | LogError | Hold) else repr(error)}", file=sys.stderr)
         sys.exit(os.EX_TEMPFAIL)
     if came.why:
         print(f"postroom: {came.why}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -93,6 +94,7 @@ def test_e5_a_start_while_the_accounts_are_away_waits_too(make: MakePlace, lette
 def said(place: Place, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[object, str, str]:
     """The command line, run in this process because there are many: exit status, standard output, standard error."""
     monkeypatch.setattr("sys.argv", place.command(*arguments))
+    monkeypatch.setattr("sys.stderr", sys.stderr)  # which the console script replaces
     with pytest.raises(SystemExit) as ended:
         main()
     return ended.value.code or 0, *capfd.readouterr()

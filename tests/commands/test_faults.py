@@ -158,3 +158,68 @@ def test_the_time_of_an_error_report_is_written_like_every_other(tmp_path: Path,
     (told,) = place.lines("oops", place.outcome(mail)["oops_id"], "--json")
     assert told["report"]["time"].endswith("Z")
     assert len(told["report"]["time"]) == len("2026-03-02T10:00:00.000Z")
+
+
+# -- streams that are closed or full ---------------------------------------------------------------------------------
+
+
+MAIL = b"From: a@b.org\nTo: 1@foo.com\n\nhi\n"
+
+
+def shell(place: Place, streams: str, *args: str) -> "subprocess.CompletedProcess[bytes]":
+    """The program itself, its streams as the shell makes them of `streams`."""
+    return subprocess.run(["sh", "-c", f'exec "$@" {streams}', "sh", *place.command(*args)], input=MAIL, capture_output=True, check=False)
+
+
+def test_a_settings_file_that_cannot_be_read_leaves_the_mail_with_the_mail_server(place: Place) -> None:
+    """A folder stands for it, since root may read everything; and a file that is closed to whoever is not root."""
+    file = place.folder / "postroom.toml"
+    file.chmod(0)
+    if os.access(file, os.R_OK):
+        file.unlink()
+        file.mkdir()
+    for args, status in ((("pipe",), 75), (("list",), 2)):
+        done = shell(place, "", *args)
+        assert done.returncode == status
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith(f"postroom: {file}: cannot be read: ")
+    assert untouched(place)
+
+
+def test_only_the_settings_say_whether_their_file_can_be_read(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line's own look would be wrong use (2), for a pipe too."""
+    from typer.main import get_command
+
+    from postroom.cli import app
+
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode != os.R_OK)
+    with get_command(app).make_context("postroom", ["--config", str(place.folder / "postroom.toml"), "list"]):
+        pass
+
+
+@pytest.mark.parametrize("streams", ["2>/dev/full", "2>&-", "2>&- >&-", ">/dev/full 2>/dev/full"])
+def test_what_nobody_hears_changes_no_status(place: Place, streams: str) -> None:
+    assert shell(place, streams, "pipe", "--recipient", "1@foo.com").returncode == 0
+    assert shell(place, streams, "show", "0" * 32).returncode == 1
+    (place.folder / "postroom.toml").write_text("[nonsense]\n")
+    assert shell(place, streams, "pipe").returncode == 75
+    assert shell(place, streams, "list").returncode == 2
+
+
+@pytest.mark.parametrize(
+    "args", [("pipe", "--recipient", "1@foo.com"), ("list",), ("list", "--json"), ("import", "postroom.toml"), ("topology",)]
+)
+def test_a_closed_standard_output_is_nobody_who_reads(place: Place, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]) -> None:
+    monkeypatch.chdir(place.folder)
+    for streams in (">&-", "<&- >&-") if args[0] != "pipe" else (">&-",):
+        done = shell(place, streams, *args)
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+    assert place.fsck()["raw"] == (args[0] in ("pipe", "import"))
+
+
+def test_a_closed_standard_input_is_no_mail(place: Place) -> None:
+    for streams in ("<&-", "<&- >&-"):
+        done = shell(place, streams, "pipe", "--recipient", "1@foo.com")
+        assert (done.returncode, done.stdout) == (75, b"")
+        assert done.stderr == b"postroom: standard input is closed: the mail is to be handed over there\n"
+    assert untouched(place)
