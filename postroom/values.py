@@ -11,22 +11,33 @@ from topology.address import key as address_key
 from topology.facts import rfc3339
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = 36_525 * 86_400
+"""Seconds: a hundred years. What is longer is a slip, and beyond what times are computed with."""
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
 def seconds(value: Any) -> float:
-    """A duration: a number of seconds, or a text such as 30s, 10m, 24h, 7d. Raises ValueError."""
+    """A duration: a number of seconds, or a text such as 30s, 10m, 24h, 7d; at most a hundred years. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return float(value)
+        return _bounded(value, value)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)?\s*", str(value))
     if not match:
         raise ValueError(f"{value!r} is no duration: write seconds, or 30s, 10m, 24h, 7d")
-    return float(match[1]) * _UNITS[match[2] or "s"]
+    return _bounded(float(match[1]) * _UNITS[match[2] or "s"], value)
+
+
+def _bounded(duration: float, value: Any) -> float:
+    if duration > _LONGEST:
+        raise ValueError(f"{value!r} is too long: write a duration of 0 to 36525d, which is a hundred years")
+    return float(duration)
 
 
 def seconds_or_off(value: Any) -> float | None:
     """As `seconds`; None for "off"."""
-    return None if value in ("off", None) else seconds(value)
+    try:
+        return None if value in ("off", None) else seconds(value)
+    except ValueError as error:
+        raise ValueError(f'{error}; or write "off"') from None
 
 
 def instant(value: Any) -> str | None:
