@@ -116,9 +116,11 @@ def _auto_submitted(head: Head, _envelope: Envelope) -> str | None:
 
 
 def _robot(head: Head, envelope: Envelope) -> str | None:
-    for name in head.names & _ROBOT_FIELDS:
-        if (head.first(name) or "").lower() not in ("no", "false"):
-            return f"{name.title()}: {head.first(name)}"
+    for name in head.names:  # in the order of the mail, so that the evidence is the same in each process
+        if name in _ROBOT_FIELDS:
+            for value in map(str.strip, head.all(name)):
+                if value.lower() not in ("no", "false"):
+                    return f"{name.title()}: {value}"
     for name in ("from", "sender"):
         for value, (found, broken) in zip(head.all(name), head.addresses(name), strict=True):
             if any(is_robot(address.local) for address in found) or ((broken or not found) and _ROBOT_TEXT.search(value)):
