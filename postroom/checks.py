@@ -45,6 +45,7 @@ def run(site: Site) -> Iterator[Finding]:
         ("accounts", lambda: _accounts(site)),
         ("handlers", lambda: _handlers(site)),
         ("replies", lambda: _replies(site)),
+        ("oops", lambda: _oops(site)),
         ("listeners", lambda: _listeners(site)),
     ]
     for what, look in looks:
@@ -152,6 +153,13 @@ def _replies(site: Site) -> Iterator[Finding]:
     else:
         Roles(site, ["postman"], drain=True).look_at_outbox()
         yield Finding("replies", "ok", f"to {settings.answer}, by {'smtp' if settings.smtp else 'outbox'}, from {settings.from_}")
+
+
+def _oops(site: Site) -> Iterator[Finding]:
+    path = site.settings.oops.path
+    if file := in_the_way(site.config.path(path)):
+        raise SettingsError(f"[oops] path = {path}: {file} is a file, and no folder")
+    yield Finding("oops", "ok", f"reports are written to {path}")
 
 
 def _listeners(site: Site) -> Iterator[Finding]:

@@ -223,3 +223,14 @@ def test_a_closed_standard_input_is_no_mail(place: Place) -> None:
         assert (done.returncode, done.stdout) == (75, b"")
         assert done.stderr == b"postroom: standard input is closed: the mail is to be handed over there\n"
     assert untouched(place)
+
+
+# -- what check says -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["postroom.toml", "postroom.toml/oops"])
+def test_check_says_that_a_file_stands_where_reports_are_to_go(tmp_path: Path, path: str) -> None:
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={"oops": {"path": path}})
+    (found,) = [line for line in place.lines("check", status=2) if line["state"] == "wrong"]
+    assert (found["what"], found["words"]) == ("oops", f"[oops] path = {path}: {tmp_path}/postroom.toml is a file, and no folder")
+    assert untouched(place)
