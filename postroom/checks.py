@@ -143,6 +143,19 @@ def _handlers(site: Site) -> Iterator[Finding]:
     for name in site.handler_names:
         Roles(site, [f"handler:{name}"], drain=True)
         yield Finding(f"handler {name}", "ok", f"{site.settings.handlers[name].use}, for {', '.join(site.settings.handlers[name].domains)}")
+    yield from _unreached(site)
+
+
+def _unreached(site: Site) -> Iterator[Finding]:
+    """Handlers that never get the mail of a domain, because one before them takes all of it."""
+    taken: dict[str, str] = {}
+    for name, handler in site.settings.handlers.items():
+        for domain in dict.fromkeys(handler.domains):
+            if domain in taken:
+                words = f"all mail for {domain} goes to {taken[domain]}, which stands before it without patterns"
+                yield Finding(f"handler {name}", "odd", f"{words}; give that some, or move it behind")
+            elif not handler.patterns:
+                taken[domain] = name
 
 
 def _replies(site: Site) -> Iterator[Finding]:

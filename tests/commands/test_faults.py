@@ -234,3 +234,14 @@ def test_check_says_that_a_file_stands_where_reports_are_to_go(tmp_path: Path, p
     (found,) = [line for line in place.lines("check", status=2) if line["state"] == "wrong"]
     assert (found["what"], found["words"]) == ("oops", f"[oops] path = {path}: {tmp_path}/postroom.toml is a file, and no folder")
     assert untouched(place)
+
+
+def test_check_says_which_handler_never_gets_a_mail(tmp_path: Path) -> None:
+    """The first takes all mail of a domain unless it has patterns; behind one that has, it is as it should be."""
+    domains = {"some": ["foo.com"], "all": ["foo.com", "bar.com"], "none": ["FOO.com", "baz.com"]}
+    handlers = {name: FOO | {"domains": found, "path": f"{name}/"} for name, found in domains.items()}
+    handlers["some"]["patterns"] = ["[0-9]+"]
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers=handlers)
+    (found,) = [line for line in place.lines("check") if line["what"].startswith("handler") and line["state"] != "ok"]
+    assert (found["what"], found["state"]) == ("handler none", "odd")
+    assert found["words"].startswith("all mail for foo.com goes to all, ")
