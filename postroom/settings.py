@@ -21,7 +21,19 @@ from pydantic import (
     model_validator,
 )
 
-from postroom.values import AccountQuery, DatabaseUrl, Domain, Instant, MailAddress, Octets, Pattern, Seconds, SecondsOrOff
+from postroom.values import (
+    AccountQuery,
+    DatabaseUrl,
+    Domain,
+    FieldName,
+    Instant,
+    MailAddress,
+    Octets,
+    Pattern,
+    Prefix,
+    Seconds,
+    SecondsOrOff,
+)
 from topology.screening import DEFAULT_MAX_RECEIVED, rules
 
 PREFIX = "POSTROOM_"
@@ -59,7 +71,7 @@ class LogSettings(_Section):
     """[log]"""
 
     url: str = "sqlite:///postroom.db"
-    prefix: str = Field("mail", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    prefix: Prefix = "mail"
     dedupe_window: Seconds = 86400.0
     kafka: dict[str, str | int | float | bool] = Field(default_factory=dict)
     topics: TopicSettings = TopicSettings()
@@ -156,7 +168,7 @@ class AuthenticationSettings(_Section):
 class RoutingSettings(_Section):
     """[routing]"""
 
-    original_recipient_headers: tuple[Annotated[str, Field(pattern=r"^[!-9;-~]+$")], ...] = ("X-Original-To",)
+    original_recipient_headers: tuple[FieldName, ...] = ("X-Original-To",)
 
 
 class HandlerSettings(_Section):
@@ -282,16 +294,29 @@ def _overridden(document: dict[str, Any]) -> Settings:
     return overridden(document)
 
 
+_LISTS = {
+    "domains": '["foo.com"]',
+    "trusted_domains": '["example.org"]',
+    "patterns": '["[0-9]+"]',
+    "command": '["/usr/bin/prog", "arg"]',
+    "original_recipient_headers": '["X-Original-To"]',
+    "retry_delays": '["30s", "5m", "1h"]',
+}
+"""How the keys that are lists are written."""
+
+
 def _explain(fault: Any) -> str:
     """One line of a fault: the section, the key, what is wrong and what to do."""
-    *sections, key = [str(part) for part in fault["loc"]] or ["settings"]
+    *sections, key = [part for part in fault["loc"] if isinstance(part, str)] or ["settings"]  # the number in a list is no key
     at = f"[{'.'.join(sections)}] {key}" if sections else f"[{key}]"
     if fault["type"] == "extra_forbidden":
         known = _known_keys(sections)
         near = difflib.get_close_matches(key, known, 1)
         return f"{at}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}")
     if fault["type"] == "missing":
-        return f"{at}: this key is missing"
+        return f"{at}: this key is missing" if isinstance(fault["loc"][-1], str) else f"{at}: the list is too short"
+    if fault["type"] == "tuple_type" and key in _LISTS:
+        return f"{at}: this is a list: write {_LISTS[key]}"
     return f"{at}: {fault['msg'].removeprefix('Value error, ')}"
 
 

@@ -79,6 +79,18 @@ def _address(value: str) -> str:
     return value
 
 
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value):
+        raise ValueError(f"{value!r} is no prefix: write 1 to 100 letters, digits, dots, - and _")
+    return value
+
+
+def _field_name(value: str) -> str:
+    if not re.fullmatch(r"[!-9;-~]+", value):
+        raise ValueError(f"{value!r} is no name of a header field: write it without blanks and without the colon, such as X-Original-To")
+    return value
+
+
 def _pattern(value: str) -> str:
     try:
         re.compile(value)
@@ -111,6 +123,8 @@ Octets = Annotated[int, BeforeValidator(octets)]
 Instant = Annotated[str | None, BeforeValidator(instant)]
 Domain = Annotated[str, AfterValidator(_domain)]
 MailAddress = Annotated[str, AfterValidator(_address)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+FieldName = Annotated[str, AfterValidator(_field_name)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database)]
 AccountQuery = Annotated[str, AfterValidator(_account_query)]

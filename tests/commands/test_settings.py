@@ -1,10 +1,11 @@
 """What settings may not say, and the words for it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from postroom.settings import SettingsError, load
+from postroom.settings import _LISTS, HandlerSettings, Settings, SettingsError, load
 
 
 def said(folder: Path, text: str) -> str:
@@ -35,3 +36,33 @@ def test_a_hundred_years_are_a_duration(tmp_path: Path) -> None:
     (tmp_path / "postroom.toml").write_text('[log]\ndedupe_window = "36525d"\n[log.topics]\nretention = "off"')
     log = load(tmp_path / "postroom.toml").settings.log
     assert (log.dedupe_window, log.topics.retention) == (36525 * 86400, None)
+
+
+HANDLER = '[handlers.foo]\nuse = "maildir"\npath = "foo/"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (HANDLER + 'domains = "foo.com"', '[handlers.foo] domains: this is a list: write ["foo.com"]'),
+        (HANDLER + 'domains = ["foo.com"]\nretry_delays = "1m"', '[handlers.foo] retry_delays: this is a list: write ["30s", "5m", "1h"]'),
+        (HANDLER + 'domains = ["foo.com"]\nretry_delays = ["1m", "2m"]', "[handlers.foo] retry_delays: the list is too short"),
+        (HANDLER + 'domains = ["foo.com", "a b"]', "[handlers.foo] domains: 'a b' is no domain: write example.org, *.example.org or *"),
+        ('[log]\nprefix = "a/b"', "[log] prefix: 'a/b' is no prefix: write 1 to 100 letters, digits, dots, - and _"),
+        (
+            '[routing]\noriginal_recipient_headers = ["X-A", "X B:"]',
+            "[routing] original_recipient_headers: 'X B:' is no name of a header field: "
+            "write it without blanks and without the colon, such as X-Original-To",
+        ),
+    ],
+)
+def test_a_fault_says_what_to_write(tmp_path: Path, text: str, words: str) -> None:
+    """In the words of TOML and of mail, and not of the library that finds it."""
+    assert said(tmp_path, text) == words
+
+
+def test_every_list_has_its_example() -> None:
+    """A key that is a list, and is written as none, is told how."""
+    sections: list[Any] = [HandlerSettings, *(type(getattr(Settings(), name)) for name in Settings.model_fields if name != "handlers")]
+    lists = {name for section in sections for name, field in section.model_fields.items() if "tuple" in str(field.annotation)}
+    assert lists == set(_LISTS)
