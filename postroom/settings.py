@@ -99,6 +99,16 @@ class LogSettings(_Section):
                 raise ValueError(f"{broker!r} is no broker: write host:port, several with commas between them")
         return value
 
+    @field_validator("topics")
+    @classmethod
+    def _fits(cls, value: TopicSettings, info: ValidationInfo) -> TopicSettings:
+        if info.data.get("url", "").startswith("sqlite:///"):
+            from streams.sqlite.slots import MAX_PARTITIONS  # the engine loads only where it is used
+
+            if value.partitions > MAX_PARTITIONS:
+                raise ValueError(f"partitions = {value.partitions}: a log in SQLite takes up to {MAX_PARTITIONS}")
+        return value
+
 
 class ArchiveSettings(_Section):
     """[archive]"""

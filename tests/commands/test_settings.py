@@ -54,6 +54,7 @@ HANDLER = '[handlers.foo]\nuse = "maildir"\npath = "foo/"\n'
             "[routing] original_recipient_headers: 'X B:' is no name of a header field: "
             "write it without blanks and without the colon, such as X-Original-To",
         ),
+        ("[log.topics]\npartitions = 4097", "[log] topics: partitions = 4097: a log in SQLite takes up to 4096"),
     ],
 )
 def test_a_fault_says_what_to_write(tmp_path: Path, text: str, words: str) -> None:
@@ -66,3 +67,10 @@ def test_every_list_has_its_example() -> None:
     sections: list[Any] = [HandlerSettings, *(type(getattr(Settings(), name)) for name in Settings.model_fields if name != "handlers")]
     lists = {name for section in sections for name, field in section.model_fields.items() if "tuple" in str(field.annotation)}
     assert lists == set(_LISTS)
+
+
+def test_as_many_partitions_as_the_log_takes(tmp_path: Path) -> None:
+    """Kafka knows no such bound."""
+    for log in ("[log]\n[log.topics]\npartitions = 4096", '[log]\nurl = "kafka://a:1"\n[log.topics]\npartitions = 4097'):
+        (tmp_path / "postroom.toml").write_text(log)
+        load(tmp_path / "postroom.toml")
