@@ -30,6 +30,8 @@ _SIMPLE = re.compile(
 _ATOM_ASCII = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+\Z")
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _LITERAL = re.compile(r"\[[0-9A-Za-z.:]{1,64}\]\Z")
+_NULL_PATH = re.compile(r"<\s*>")
+_COMMENT = re.compile(r"\([^()]*\)")
 _MAX_ADDRESS = 320
 """Octets: 64 of local part, the @, 255 of domain (RFC 5321 section 4.5.3.1)."""
 _MAX_TOKENS = 2_000
@@ -232,10 +234,12 @@ def _unquote(local: str) -> str:
     return inner if inner and all(_ATOM_ASCII.match(atom) for atom in inner.split(".")) else local
 
 
+def is_null_path(text: str) -> bool:
+    """Whether it is `<>`; blanks and comments may stand round and in it (RFC 5322 section 3.6.7)."""
+    return _NULL_PATH.fullmatch(_COMMENT.sub("", text).strip()) is not None
+
+
 def envelope_key(text: str) -> str | None:
     """An envelope sender as compared: "" for the null sender (`<>` or an empty string, RFC 5321 section 4.5.5), the key of an
     address, or None where it cannot be read."""
-    bare = text.strip()
-    if bare in ("", "<>"):
-        return ""
-    return key(bare)
+    return "" if not text.strip() or is_null_path(text) else key(text)

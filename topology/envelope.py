@@ -3,12 +3,11 @@
 Hostile bytes may stand in every field: nothing here raises, and each field is looked at in bounded length.
 """
 
-import re
 from collections.abc import Sequence
 from email.utils import mktime_tz, parsedate_tz
 
 from topology import ids
-from topology.address import envelope_key, key
+from topology.address import envelope_key, is_null_path, key
 from topology.facts import Envelope, cut, rfc3339
 from topology.head import Head
 
@@ -19,8 +18,6 @@ _MAX_RECEIVED = 100
 _MAX_DATE = 128
 _LATEST_MS = 253_402_300_799_000
 """The last second of the year 9999, which RFC 3339 can still write."""
-_NULL_PATH = re.compile(r"<\s*>")
-_COMMENT = re.compile(r"\([^()]*\)")
 
 
 KEPT = 64 << 10
@@ -72,7 +69,7 @@ def return_path(value: str | None) -> str | None:
     comments may stand round and in it), None where the field is absent, empty or broken."""
     if value is None or len(value) > _MAX_PATH:
         return None
-    if _NULL_PATH.fullmatch(_COMMENT.sub("", value).strip()):
+    if is_null_path(value):
         return ""
     return key(value)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from topology.address import envelope_key
+from topology.address import envelope_key, is_null_path
 from topology.facts import Envelope, cut
 from topology.head import Head
 from topology.marks import REPLY_MARK
@@ -92,7 +92,7 @@ def _media_type(value: str) -> str:
 def _null_sender(head: Head, envelope: Envelope) -> str | None:
     if envelope.sender == "":
         return "MAIL FROM: <>" if head.first("return-path") is None else "Return-Path: <>"
-    return "Return-Path: <>" if head.first("return-path") == "<>" else None
+    return "Return-Path: <>" if is_null_path(head.first("return-path") or "") else None
 
 
 def _delivery_report(head: Head, _envelope: Envelope) -> str | None:
