@@ -4,10 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+import pytest
+
 from streams.record import Draft, Record
 from streams.runner import Runner
 from streams.stage import Alive, Failure, Result, Stage, nothing
 from tests.kafka.conftest import Opened
+
+pytestmark = pytest.mark.kafka
 
 
 class Slow(Stage):

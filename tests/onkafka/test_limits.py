@@ -1,7 +1,11 @@
 """What the postman counts, on a real broker."""
 
+import pytest
+
 from tests.acceptance.place import Letters
 from tests.onkafka.conftest import MakePlace
+
+pytestmark = pytest.mark.kafka
 
 
 def test_the_replies_of_a_day_are_counted_on_after_a_restart(make: MakePlace, letter: Letters) -> None:
