@@ -59,8 +59,6 @@ class Settle(Stage):
     """Settles one handler's words. plan: its retries; that Faust's group keeps account of what waits there is why this stage has none of
     its own. mails: where the delivery's records are fetched from. clock: ms since 1970. window: seconds."""
 
-    keeps = True
-
     def __init__(
         self,
         handler: str,

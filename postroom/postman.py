@@ -73,7 +73,6 @@ class Postman(Stage):
     """
 
     name = "postman"
-    keeps = True
 
     def __init__(
         self,

@@ -78,7 +78,6 @@ class Runner:
         self._consumer: Consumer | None = None
         self._stop = threading.Event()
         self._gained: frozenset[int] = frozenset()
-        self._built: frozenset[int] = frozenset()
         self._building: int | None = None
         self._in_hand = Batch([], {})
         self._stale = False
@@ -272,14 +271,11 @@ class Runner:
         """Drops what is in hand. The next turn goes back to where the group stands."""
         self._under_way.clear()
         self._tries.afresh(consumer.assigned)
-        self._drop(consumer.assigned)
-        if not self.stage.keeps:
-            self._built = frozenset()
-        self.stage.revoked(consumer.assigned - self._built)
+        self._forget(consumer.assigned)
         self._stale = True
 
     def _go_back(self, consumer: Consumer) -> None:
-        """Back to where the group stands, with what is remembered built anew, but for what the stage keeps."""
+        """Back to where the group stands, with what is remembered built anew."""
         consumer.rewind()
         consumer.resume(self._partitions(consumer))
         self._gained = consumer.assigned
@@ -327,13 +323,10 @@ class Runner:
         while self._gained and not self._stop.is_set():
             self._building = number = min(self._gained)
             try:
-                if number not in self._built:
-                    self.stage.assigned(frozenset({number}), alive)
-                    self._built |= {number}
+                self.stage.assigned(frozenset({number}), alive)
                 self._take_over(consumer, number, alive)
                 self._gained -= {number}
             except _Interrupted:
-                self._built -= {number}
                 self.stage.revoked(frozenset({number}))
             finally:
                 self._building = None
@@ -380,13 +373,6 @@ class Runner:
             consumer.note(notes)
 
     def _forget(self, partitions: frozenset[int]) -> None:
-        """All of partitions that are no longer ours."""
-        self._drop(partitions)
-        self._built -= partitions
-        self.stage.revoked(partitions)
-
-    def _drop(self, partitions: frozenset[int]) -> None:
-        """What is in hand of partitions, and where we are in them."""
         self._gained -= partitions
         if self._building in partitions:
             self._building = None
@@ -398,5 +384,6 @@ class Runner:
         for table in (self._skipped, self._polled_to):
             for at in [at for at in table if at.partition in partitions]:
                 del table[at]
+        self.stage.revoked(partitions)
         if self._waiting:
             self._waiting.revoked(partitions)

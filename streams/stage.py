@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from streams.record import Draft, Record
 
@@ -60,10 +60,6 @@ class Stage(ABC):
     name: str
     """As in consumer groups, logs and metrics."""
 
-    keeps: ClassVar[bool] = False
-    """Whether what it remembers of a partition stays right when the runner goes back to where the group stands: a record that is processed
-    again meets what it left itself, and gets the same result. Then it is not built anew for partitions that were ours all the time."""
-
     def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:  # noqa: B027 - most stages keep no state by partition
         """These partitions are ours now: build what is remembered of them, from the log, anew if need be. Called before their first
         record, for one partition after another. alive: to be called between records, since brokers give the partitions of who is not
@@ -71,7 +67,7 @@ class Stage(ABC):
 
     def revoked(self, partitions: frozenset[int]) -> None:  # noqa: B027 - likewise
         """These partitions are somebody else's from now on: forget. Also called before `assigned` when the runner starts a
-        partition afresh after a commit failed (unless the stage `keeps`), and when `assigned` was ended."""
+        partition afresh after a commit failed, and when `assigned` was ended."""
 
     @abstractmethod
     def process(self, records: Sequence[Record]) -> list[Result]:

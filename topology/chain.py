@@ -38,8 +38,6 @@ class _Reached(NamedTuple):
 class Chain(Stage):
     """Some steps in a row as one stage of the runner; its group and name are those of the first."""
 
-    keeps = True
-
     def __init__(self, steps: Sequence[Step], topics: Topics, oopses: Oopses, clock: Callable[[], int]) -> None:
         self.name = steps[0].name
         self.source = steps[0].source

@@ -253,29 +253,6 @@ def test_while_the_past_is_built_the_group_hears_from_us_and_partitions_may_go(l
     assert len(first.done) == len(set(first.done)) < 4
 
 
-@pytest.mark.parametrize("keeps", [True, False])
-def test_who_went_back_builds_anew_only_what_the_stage_does_not_keep(log: SqliteLog, keeps: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part that is away for long must not have a day read again at each look whether it is back."""
-    away = 3
-
-    def word(_record: Record) -> Result | None:
-        nonlocal away
-        if away:
-            away -= 1
-            raise Hold("archive", "no connection", probe_after=0.01)
-        return None
-
-    monkeypatch.setattr(Rebuilding, "keeps", keeps)
-    values = [f"v{n}" for n in range(20)]
-    append(log, *values)
-    stage = Rebuilding(5)
-    stage.word = word
-    run_until(log, stage, lambda: len(out(log)) >= len(values))
-    assert sorted(out(log)) == sorted(values)
-    assert not stage.strange
-    assert len(stage.begun) == (4 if keeps else 16)
-
-
 CHILD = """
 import os, signal, sys
 from pathlib import Path

@@ -168,20 +168,6 @@ def test_a_hand_over_again_is_known_however_late_it_is_processed(site: Site, mon
     assert sorted(facts["route"]["recipient"] for facts in documents(site, site.topics.routed("foo"))) == ["1@foo.com", "2@foo.com"]
 
 
-def test_hand_overs_that_are_processed_again_are_no_repeats_of_themselves(site: Site) -> None:
-    """So what is remembered need not be built anew where a commit failed."""
-    for recipients in (("1@foo.com",), ("1@foo.com", "2@foo.com")):
-        hand_over(site, recipients)
-    runner = Roles(site, ["chain"], drain=True).runners()[0]
-    assert isinstance(runner, Runner)
-    assert runner.stage.keeps
-    runner.stage.assigned(frozenset(range(8)))
-    records = list(site.log.read(site.topics.raw))
-    said = [drafts for _ in range(2) for drafts in runner.stage.process(records) if isinstance(drafts, list)]
-    screened = [json.loads(draft.value) for drafts in said for draft in drafts if draft.topic == site.topics.screened]
-    assert [facts["screening"]["recipients"] for facts in screened] == [["1@foo.com"], ["2@foo.com"]] * 2
-
-
 def test_the_head_is_read_once_a_mail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[bytes] = []
     read = HeadReader.read
