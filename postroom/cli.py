@@ -136,7 +136,7 @@ class _Heard(io.FileIO):
 def _streams() -> None:
     """Sees to it that standard output and error are there. What stands open in place of a closed one would be the next file: the log."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
+        os.set_inheritable(descriptor, True)
     os.close(descriptor)
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open as long as the process

@@ -23,4 +23,4 @@ def passed(log: Reader, group: str, at: TopicPartition, window_ms: int, now_ms: 
     """The records of a partition that the group has passed, from `window_ms` before the time of the one at which it stands. Raises as
     `standing`."""
     end, time = standing(log, group, at, now_ms)
-    return log.read(at.topic, at.partition, since=time - window_ms, end=end)
+    return log.read(at.topic, at.partition, since=max(0, time - window_ms), end=end)

@@ -298,7 +298,7 @@ class Site:
 
         raw = TopicPartition(self.topics.raw, partition)
         _, until = standing(self.log, self.topics.group("bounce-filter"), raw, now_ms())
-        return Past(until, self.log.read(self.topics.screened, partition, since=until - window_ms))
+        return Past(until, self.log.read(self.topics.screened, partition, since=max(0, until - window_ms)))
 
     def table(self) -> "Table":
         """The handlers as routing knows them."""

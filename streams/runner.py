@@ -323,6 +323,7 @@ class Runner:
         while self._gained and not self._stop.is_set():
             self._building = number = min(self._gained)
             try:
+                alive()  # also where there is nothing to remember, of many partitions
                 self.stage.assigned(frozenset({number}), alive)
                 self._take_over(consumer, number, alive)
                 self._gained -= {number}

@@ -14,7 +14,7 @@ from streams.record import Draft, Record
 from streams.stage import Alive, Failure, Result, Stage, nothing
 from topology.ending import whole
 from topology.envelope import KEPT
-from topology.facts import Facts, rfc3339
+from topology.facts import MAX_RECIPIENTS, Facts, rfc3339
 from topology.head import HeadReader
 from topology.item import Decision, Failing, Item
 from topology.oopsing import Oopses
@@ -25,6 +25,8 @@ log = logging.getLogger("postroom.chain")
 
 WRITTEN = 16 * 1024 * 1024
 """Bytes that are written for one batch, but for those of its first mail."""
+_FACTS = 4096
+"""Bytes of a routed record beside the mail, at a guess."""
 
 
 class _Reached(NamedTuple):
@@ -54,7 +56,7 @@ class Chain(Stage):
 
     def process(self, records: Sequence[Record]) -> list[Result]:
         """Each step on all that is left of the batch, then the next; in the end one list of drafts a record."""
-        items = self._steps[0].load(records)
+        items = _within(self._steps[0].load(records))
         outputs: list[list[Draft]] = [[] for _ in items]
         places = list(range(len(items)))
         for step in self._steps:
@@ -75,7 +77,7 @@ class Chain(Stage):
             items, places = going, stay
             if not items:
                 break
-        return _within(outputs)
+        return list(outputs)
 
     def failed(self, record: Record, failure: Failure) -> list[Draft]:
         """The outcome of a mail that a step raised on, with what the steps before it still say; of one that killed the process, with
@@ -167,15 +169,25 @@ class Chain(Stage):
         return item.mail[:KEPT] if envelope.truncated else item.mail
 
 
-def _within(outputs: list[list[Draft]]) -> list[Result]:
-    """The first of them that one commit takes, one at least; the runner brings the others again. Routing writes a mail once for each
-    recipient, so what is written may be a hundred times what was read, and must fit into the time of a transaction."""
+def _within(items: list[Item]) -> list[Item]:
+    """The first of them that one commit takes, one at least; the runner brings the others again. Routing writes a mail and its facts once
+    for each recipient, so what is written may be a hundred times what was read, and must fit into the time of a transaction."""
     size = 0
-    for count, drafts in enumerate(outputs):
-        size += sum([len(draft.value) for draft in drafts])
+    for count, item in enumerate(items):
+        size += _written(item)
         if size > WRITTEN and count:
-            return list(outputs[:count])
-    return list(outputs)
+            return items[:count]
+    return items
+
+
+def _written(item: Item) -> int:
+    """About how many bytes routing writes of a mail. Where no hand-over names its recipients its own fields do."""
+    facts, value = item.facts, item.mail
+    recipients = len(facts.screening.recipients if facts.screening else facts.envelope.recipients)
+    if not recipients:
+        recipients = sum(field.count("@") for name in ("to", "cc") for field in item.head.all(name))
+    carried = len(value) if value and facts.envelope.archived is None else 0
+    return (carried + _FACTS) * max(1, min(recipients, MAX_RECIPIENTS))
 
 
 def _id(record: Record, facts: Facts, kind: str) -> str:

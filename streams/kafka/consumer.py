@@ -233,7 +233,7 @@ class KafkaConsumer(Consumer):
         if time.monotonic() < self._renew_at or not self._ours or self._pipeline.failed:
             return
         self._renew_at = time.monotonic() + RENEW_SECONDS
-        if by_hand := {at: standing for at, standing in self._committed.items() if at.topic != self._topics[0]}:
+        if by_hand := {at: self._committed[at] for at in self._inbox.partitions(self._ours) if at.topic != self._topics[0]}:
             positions = {at: standing.offset for at, standing in by_hand.items()}
             self.commit([], positions, {at: standing.note for at, standing in by_hand.items()})
 

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -69,7 +70,8 @@ class Fetcher:
                 return self._fetch(positions)
             except BaseException:
                 # What the client handed over and was not noted does not come again, and would look as if nothing stood there.
-                self.close()
+                with suppress(Exception):
+                    self.close()
                 raise
 
     def _fetch(self, positions: Sequence[Position]) -> list[Record | None]:

@@ -41,7 +41,11 @@ def call(arguments: Sequence[str], data: bytes, environment: Mapping[str, str]) 
     server: _Server | None = getattr(_of_thread, "server", None)
     if server is None:  # one a thread, so that none waits for another's call
         server = _of_thread.server = _Server()
-    return server.call(arguments, data, environment)
+    try:
+        return server.call(arguments, data, environment)
+    except BaseException:
+        del _of_thread.server  # it may still be about to answer
+        raise
 
 
 _of_thread = threading.local()
