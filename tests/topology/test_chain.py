@@ -16,6 +16,7 @@ from streams.record import Draft
 from streams.runner import Runner
 from tests.acceptance.conftest import SAMPLE
 from tests.acceptance.place import Place
+from topology.chain import WRITTEN
 from topology.head import HeadReader
 from topology.records import facts_of
 
@@ -24,12 +25,12 @@ MAIL = (
     b"Received: by x; Mon, 2 Mar 2026 10:00:00 +0000\n\nhello\n"
 )
 
+FOO = {"use": "maildir", "path": "foo/", "domains": ["foo.com"]}
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    place = Place(
-        tmp_path, "sqlite:///postroom.db", handlers={"foo": {"use": "maildir", "path": "foo/", "domains": ["foo.com"]}}, accounts=[SAMPLE]
-    )
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, accounts=[SAMPLE])
     opened = Site.at(place.folder / "postroom.toml")
     opened.ensure_topics()
     yield opened
@@ -45,9 +46,8 @@ def append(site: Site, *values: bytes, key: bytes | None = None) -> None:
     site.log.append([Draft(site.topics.raw, key, value) for value in values])
 
 
-def hand_over(site: Site, recipients: Sequence[str]) -> None:
-    """The same mail for these recipients, as by LMTP."""
-    raw = MAIL % b"1"
+def hand_over(site: Site, recipients: Sequence[str], raw: bytes = MAIL % b"1") -> None:
+    """A mail for these recipients, as by LMTP; the same one unless told another."""
     kept = Kept(raw, len(raw), sha256(raw).hexdigest(), False)
     site.acceptor.accept(site.acceptor.arrivals(kept, sender="a@b.org", recipients=recipients, via="lmtp", received_ms=1))
 
@@ -195,3 +195,20 @@ def test_mails_to_many_are_written_in_batches_that_a_transaction_takes(site: Sit
     found = documents(site, site.topics.routed("foo"))
     assert len(found) == 300
     assert len({facts["route"]["delivery_id"] for facts in found}) == 300
+
+
+def test_archived_mails_to_many_are_bounded_by_their_facts(tmp_path: Path) -> None:
+    """Nothing of them is in the record but what is known of them, which is written once for each recipient as well."""
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, accounts=[SAMPLE], sections={"archive": {"inline_limit": 0}})
+    site = Site.at(place.folder / "postroom.toml")
+    site.ensure_topics()
+    recipients = tuple(f"{number}@foo.com" for number in range(100))
+    for number in range(60):
+        hand_over(site, recipients, MAIL % b"%d" % number)
+    chain, *_ = (runner for runner in Roles(site, ["chain"], drain=True).runners() if isinstance(runner, Runner))
+    chain.stage.assigned(frozenset(range(8)))
+    results = chain.stage.process(list(site.log.read(site.topics.raw)))
+    assert 10 < len(results) < 60
+    drafts = [draft for result in results if isinstance(result, list) for draft in result]
+    assert sum(len(draft.value) + sum(len(value) for _, value in draft.headers) for draft in drafts) < 2 * WRITTEN
+    site.close()
