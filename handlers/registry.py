@@ -83,8 +83,8 @@ def build(spec: HandlerSpec, folder: Path) -> Handler:
 
 def _maildir(spec: HandlerSpec, folder: Path) -> Path:
     path: Path = folder / _needed(spec, "path")
-    if file := in_the_way(path):
-        raise spec.at_fault("path", f"{file} is a file, and no folder")
+    if fault := in_the_way(path):
+        raise spec.at_fault("path", fault)
     return path
 
 

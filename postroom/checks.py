@@ -106,8 +106,8 @@ def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:
 def _archive(site: Site) -> Iterator[Finding]:
     directory = site.archive.directory
     if directory is not None and not directory.exists():
-        if file := in_the_way(directory):
-            raise SettingsError(f"[archive] url = {site.archive.url}: {file} is a file, and no folder")
+        if fault := in_the_way(directory):
+            raise SettingsError(f"[archive] url = {site.archive.url}: {fault}")
         yield Finding("archive", "ok", f"{site.archive.url} is not there yet; the first large mail makes it")
         return
     site.archive.get(f"sha256:{sha256(b'').hexdigest()}")  # raises Hold where it cannot be reached
@@ -170,8 +170,8 @@ def _replies(site: Site) -> Iterator[Finding]:
 
 def _oops(site: Site) -> Iterator[Finding]:
     path = site.settings.oops.path
-    if file := in_the_way(site.config.path(path)):
-        raise SettingsError(f"[oops] path = {path}: {file} is a file, and no folder")
+    if fault := in_the_way(site.config.path(path)):
+        raise SettingsError(f"[oops] path = {path}: {fault}")
     yield Finding("oops", "ok", f"reports are written to {path}")
 
 

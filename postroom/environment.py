@@ -5,11 +5,11 @@ from typing import Any
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSource
 
-from postroom.settings import PREFIX, Settings, SettingsError
+from postroom.settings import ENV_PREFIX, Settings, SettingsError
 
 
 class _Overridden(BaseSettings, Settings):
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter="__")
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter="__")
 
     @classmethod
     def settings_customise_sources(

@@ -80,8 +80,8 @@ class Maildir:
 
     def look(self) -> None:
         """See Outbox.look. Makes nothing."""
-        if file := in_the_way(self._path):
-            raise ValueError(f"replies.outbox: {file} is a file, and no folder")
+        if fault := in_the_way(self._path):
+            raise ValueError(f"replies.outbox: {fault}")
 
     def _send(self, letter: Letter) -> Verdict:
         name = f"{letter.reply_id}.postroom"

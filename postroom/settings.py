@@ -36,7 +36,7 @@ from postroom.values import (
 )
 from topology.screening import DEFAULT_MAX_RECEIVED, rules
 
-PREFIX = "POSTROOM_"
+ENV_PREFIX = "POSTROOM_"
 """What the name of a variable that overrides a key begins with."""
 
 
@@ -296,7 +296,7 @@ def load(file: Path) -> Config:
 
 def _overridden(document: dict[str, Any]) -> Settings:
     """The settings of a file with what the environment says. Raises ValidationError, SettingsError."""
-    if not any(name.upper().startswith(PREFIX) for name in os.environ):
+    if not any(name.upper().startswith(ENV_PREFIX) for name in os.environ):
         return Settings(**document)
     # Only here, because what reads the environment takes an eighth of a command's start to load.
     from postroom.environment import overridden

@@ -310,7 +310,7 @@ class Runner:
         """Builds what is remembered of the partitions that were gained, one after another, so that what is done of it stays done when
         others come and go meanwhile. batch: what was polled already; returned as far as it is still ours, with what came meanwhile."""
         self._in_hand, self._gained = batch, self._gained & consumer.assigned
-        first_poll = next_poll = time.monotonic() + _SLICE
+        next_poll = time.monotonic() + _SLICE
 
         def alive() -> None:
             nonlocal next_poll
@@ -331,8 +331,7 @@ class Runner:
                 self.stage.revoked(frozenset({number}))
             finally:
                 self._building = None
-        if next_poll != first_poll:  # all is paused
-            consumer.resume([at for at in self._partitions(consumer) if self._parked_at(at) is None])
+        consumer.resume([at for at in self._partitions(consumer) if self._parked_at(at) is None])
         batch, self._in_hand = self._in_hand, Batch([], {})
         return batch
 
