@@ -93,7 +93,7 @@ class Clients:
     def reader(self, *, wait_ms: int) -> Consumer:
         """A consumer that reads without a group. Nobody polls it all the time, so it logs nothing. wait_ms: how long the broker holds
         a fetch that finds nothing."""
-        more: dict[str, str | int] = {"fetch.wait.max.ms": wait_ms, "queued.max.messages.kbytes": 16_384}
+        more: dict[str, str | int] = {"fetch.wait.max.ms": wait_ms, "queued.max.messages.kbytes": 8_192}
         return self._make(
             lambda conf: Consumer(conf, logger=self._logger), {**CONSUMER, **_CONSUMING, **more, **_QUIET, "group.id": "postroom-reader"}
         )

@@ -143,16 +143,19 @@ class Fetcher:
             self._settle(at, queues, found)
         moved = time.monotonic()
         while queues:
-            assert self._consumer is not None
-            with self._clients.border("fetching records"):
-                messages = take(self._consumer, PAGE, 1.0)
-            for message in messages:
+            for message in self._page():
                 moved = time.monotonic()
                 self._note(message, queues)
             for at in list(queues):
                 self._settle(at, queues, found)
             if time.monotonic() - moved > STALL_SECONDS:
                 raise Transient(f"fetching records: nothing came from {self._clients.bootstrap} for {STALL_SECONDS:.0f} s")
+
+    def _page(self) -> list[Message]:
+        """What the client has. Nobody keeps it once it is noted: the next page would stand in memory beside it."""
+        assert self._consumer is not None
+        with self._clients.border("fetching records"):
+            return take(self._consumer, PAGE, 1.0)
 
     def _note(self, message: Message, queues: dict[TopicPartition, deque[int]]) -> None:
         """Puts a record by, or takes note of how far there is nothing."""

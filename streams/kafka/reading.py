@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as At
 
 from streams.errors import PositionExpired, Transient
@@ -66,9 +66,8 @@ def _between(clients: Clients, consumer: Consumer, at: At, low: int, high: int, 
         consumer.assign([At(at.topic, at.partition, low)])
     moved = time.monotonic()
     while True:
-        with clients.border(doing):
-            messages = take(consumer, PAGE, 1.0)
-        for message in messages:
+        # Nothing here keeps a page once it is read: the next one would stand in memory beside it.
+        for message in _page(clients, consumer, doing):
             moved = time.monotonic()
             error, offset = message.error(), message.offset()
             if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:
@@ -83,3 +82,8 @@ def _between(clients: Clients, consumer: Consumer, at: At, low: int, high: int, 
                     return
         if time.monotonic() - moved > STALL_SECONDS:
             raise Transient(f"{doing}: nothing came from {clients.bootstrap} for {STALL_SECONDS:.0f} s")
+
+
+def _page(clients: Clients, consumer: Consumer, doing: str) -> list[Message]:
+    with clients.border(doing):
+        return take(consumer, PAGE, 1.0)
