@@ -52,10 +52,10 @@ class BounceFilter(Step):
         self._repeats.revoked(partitions)
 
     def load(self, records: Sequence[Record]) -> list[Item]:
-        """The mails of raw records; one that names no facts is foreign, and its envelope is read from the mail."""
+        """See Step. One that names no facts is foreign, and its envelope is read from the mail."""
         known = [self._handed_over(record) for record in records]
         mails = self._mails.of_values(list(zip(records, known, strict=True)))
-        return [Item(record, facts, mail, self._reader) for record, facts, mail in zip(records, known, mails, strict=True)]
+        return [Item(record, facts, mail, self._reader) for record, facts, mail in zip(records, known, mails, strict=False)]
 
     def facts_of(self, record: Record) -> Facts:
         """The facts of a raw record, with its position."""

@@ -4,7 +4,9 @@ What a decision becomes on the log is written in one place, `topology.chain`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from streams.record import Position, Record
@@ -15,6 +17,9 @@ from topology.head import HeadReader
 from topology.item import Decision, Item
 from topology.ports import Archive, Mails
 from topology.records import facts_of
+
+FETCHED = 32 * 1024 * 1024
+"""Bytes of mails that are fetched for a batch, but for those of its first one. What records carry is in memory anyway."""
 
 
 class MailGone(Exception):
@@ -40,7 +45,8 @@ class Step(ABC):
 
     @abstractmethod
     def load(self, records: Sequence[Record]) -> list[Item]:
-        """The mails behind records of the source topic. Raises Hold, Newer, ValueError."""
+        """The mails behind the first of these records of the source topic: all, or as many as memory is to hold, and one at least.
+        Raises Hold, Newer, ValueError."""
 
     @abstractmethod
     def facts_of(self, record: Record) -> Facts:
@@ -72,8 +78,13 @@ class MailSource:
         self._archive = archive
 
     def of_values(self, pairs: Sequence[tuple[Record, Facts]]) -> list[bytes | None]:
-        """The mails of records that carry them (empty where they are archived)."""
-        return [record.value if facts.envelope.archived is None else self._archive.get(facts.envelope.archived) for record, facts in pairs]
+        """The mails of the first of these records, which carry them (empty where they are archived)."""
+        first = pairs[: _few(0 if facts.envelope.archived is None else facts.envelope.size for _, facts in pairs)]
+        return [record.value if facts.envelope.archived is None else self._archive.get(facts.envelope.archived) for record, facts in first]
+
+    def of_first(self, batch: Sequence[Facts]) -> list[bytes | None]:
+        """As `of_facts`, of the first of these."""
+        return self.of_facts(batch[: _few(facts.envelope.size for facts in batch)])
 
     def of_facts(self, batch: Sequence[Facts]) -> list[bytes | None]:
         """The mails behind facts, by the position of their raw record; None where it has gone."""
@@ -88,6 +99,11 @@ class MailSource:
         return record.value if record else None
 
 
+def _few(sizes: Iterable[int]) -> int:
+    """How many of the first mails, of these sizes in bytes, memory is to hold; one at least."""
+    return max(1, bisect_right(list(accumulate(sizes)), FETCHED))
+
+
 class LaterStep(Step):
     """A step whose input is facts: on its own it fetches the mails by their raw positions, forward beside its input."""
 
@@ -97,9 +113,8 @@ class LaterStep(Step):
 
     def load(self, records: Sequence[Record]) -> list[Item]:
         batch = [facts_of(record) for record in records]
-        return [
-            Item(record, facts, mail, self._reader) for record, facts, mail in zip(records, batch, self._mails.of_facts(batch), strict=True)
-        ]
+        mails = self._mails.of_first(batch)
+        return [Item(record, facts, mail, self._reader) for record, facts, mail in zip(records, batch, mails, strict=False)]
 
     def facts_of(self, record: Record) -> Facts:
         return facts_of(record)

@@ -1,6 +1,7 @@
 """The chain on a real log: what each step writes, and what is left when one of them fails."""
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.acceptance.place import Place
 from topology.chain import WRITTEN
 from topology.head import HeadReader
 from topology.records import facts_of
+from topology.step import FETCHED
 
 MAIL = (
     b"From: Sample Person <test@canonical.com>\nTo: 1@foo.com\nMessage-ID: <%s@x>\n"
@@ -211,4 +213,30 @@ def test_archived_mails_to_many_are_bounded_by_their_facts(tmp_path: Path) -> No
     assert 10 < len(results) < 60
     drafts = [draft for result in results if isinstance(result, list) for draft in result]
     assert sum(len(draft.value) + sum(len(value) for _, value in draft.headers) for draft in drafts) < 2 * WRITTEN
+    site.close()
+
+
+@pytest.mark.parametrize(("inline_limit", "role"), [(0, "bounce-filter"), (0, "authentication"), (16 << 20, "authentication")])
+def test_large_mails_are_fetched_some_at_a_time(tmp_path: Path, inline_limit: int, role: str) -> None:
+    """From the archive, or by a stage of its own from mail.raw: a batch of them would fill the memory."""
+    sections = {"archive": {"inline_limit": inline_limit}}
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, accounts=[SAMPLE], sections=sections)
+    site = Site.at(place.folder / "postroom.toml")
+    site.ensure_topics()
+    for number in range(10):
+        hand_over(site, ["1@foo.com"], MAIL % b"%d" % number + bytes(8 << 20))
+    if role == "authentication":
+        drain(site, "bounce-filter")
+    (runner,) = (one for one in Roles(site, [role], drain=True).runners() if isinstance(one, Runner))
+    runner.stage.assigned(frozenset(range(8)))
+    records = list(site.log.read(runner.topics[0]))
+    tracemalloc.start()
+    try:
+        assert 0 < len(runner.stage.process(records)) < 10
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * FETCHED
+    drain(site, role)
+    assert len(list(site.log.read(site.topics.screened if role == "bounce-filter" else site.topics.authenticated))) == 10
     site.close()
