@@ -53,6 +53,7 @@ class BounceFilter(Step):
 
     def load(self, records: Sequence[Record]) -> list[Item]:
         """See Step. One that names no facts is foreign, and its envelope is read from the mail."""
+        self._repeats.reached(records)
         known = [self._handed_over(record) for record in records]
         mails = self._mails.of_values(list(zip(records, known, strict=True)))
         return [Item(record, facts, mail, self._reader) for record, facts, mail in zip(records, known, mails, strict=False)]
@@ -84,7 +85,7 @@ class BounceFilter(Step):
         recipients = facts.envelope.recipients
         events: tuple[Facts, ...] = ()
         if record.key is not None:  # a bare record's repeats stand in any partition, so they are not recognised
-            seen = self._repeats.look(record.partition, record.offset, facts)
+            seen = self._repeats.look(record, facts)
             if seen.first is not None:
                 first = self.position(record)._replace(offset=seen.first)
                 events = (facts.having(raw=self.position(record), repeated=Repeated(tuple(seen.repeats), first._asdict())),)

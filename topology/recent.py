@@ -12,7 +12,8 @@ _ROW = Struct("<16sqq")
 
 
 class Recent:
-    """window: seconds. Entries are 16 octets of a digest, so they spread evenly."""
+    """window: seconds. Entries are 16 octets of a digest, so they spread evenly. A partition's entries are noted in the order of their
+    times, but for those that are noted again."""
 
     def __init__(self, window: float) -> None:
         self.window_ms = round(window * 1000)
@@ -23,58 +24,64 @@ class Recent:
         for partition in partitions:
             self._partitions.pop(partition, None)
 
-    def first(self, partition: int, entry: bytes) -> int | None:
-        """The offset that brought the entry, or None."""
+    def reached(self, partition: int, time_ms: int) -> None:
+        """Nobody will ask any more what was known before that time (ms), so that what is older than the window then may go."""
+        if rows := self._partitions.get(partition):
+            rows.oldest = max(rows.oldest, time_ms - self.window_ms)
+
+    def first(self, partition: int, entry: bytes, time_ms: int) -> int | None:
+        """The offset that brought the entry first in the window before that time (ms), or None."""
         rows = self._partitions.get(partition)
-        return rows.first(entry) if rows else None
+        return rows.first(entry, time_ms - self.window_ms) if rows else None
 
     def note(self, partition: int, offset: int, time_ms: int, entry: bytes) -> int:
-        """Notes that the record at `offset`, appended at that time (ms), brought the entry; gives the offset that did so first. Forgets
-        what is older than the window. Raises ValueError for an entry of another length."""
+        """Notes that the record at `offset`, appended at that time (ms), brought the entry; gives the offset that did so first in the
+        window before. Raises ValueError for an entry of another length."""
         rows = self._partitions.get(partition)
         if rows is None:
-            rows = self._partitions[partition] = _Rows(self.window_ms)
-        return rows.note(offset, time_ms, entry)
+            rows = self._partitions[partition] = _Rows()
+        return rows.note(offset, time_ms, entry, time_ms - self.window_ms)
 
 
 class _Rows:
-    """The entries of one partition."""
+    """The entries of one partition. oldest: the time (ms) before which a row may go."""
 
-    def __init__(self, window_ms: int) -> None:
-        self._window_ms = window_ms
-        self._oldest = 0  # the time before which a row no longer counts
+    def __init__(self) -> None:
+        self.oldest = 0
         self._buckets: dict[int, bytearray] = {}
 
-    def first(self, entry: bytes) -> int | None:
+    def first(self, entry: bytes, since: int) -> int | None:
         bucket = self._buckets.get(_number(entry))
-        return self._found(bucket, entry) if bucket else None
+        return _found(bucket, entry, since) if bucket else None
 
-    def note(self, offset: int, time_ms: int, entry: bytes) -> int:
+    def note(self, offset: int, time_ms: int, entry: bytes, since: int) -> int:
         if len(entry) != 16:
             raise ValueError(f"an entry has 16 octets, not {len(entry)}")
-        self._oldest = max(self._oldest, time_ms - self._window_ms)
         bucket = self._buckets.setdefault(_number(entry), bytearray())
-        first = self._found(bucket, entry)
+        first = _found(bucket, entry, since)
         if first is not None:
             return first
         self._drop_old(bucket)
         bucket += _ROW.pack(entry, offset, time_ms)
         return offset
 
-    def _found(self, bucket: bytearray, entry: bytes) -> int | None:
-        at = bucket.find(entry)
-        while at > 0 and at % _ROW.size:  # the same octets across two fields
-            at = bucket.find(entry, at + 1)
-        if at < 0:
-            return None
-        _, offset, time_ms = _ROW.unpack_from(bucket, at)
-        return int(offset) if time_ms >= self._oldest else None
-
     def _drop_old(self, bucket: bytearray) -> None:
         at = 0
-        while at < len(bucket) and _ROW.unpack_from(bucket, at)[2] < self._oldest:
+        while at < len(bucket) and _ROW.unpack_from(bucket, at)[2] < self.oldest:
             at += _ROW.size
         del bucket[:at]
+
+
+def _found(bucket: bytearray, entry: bytes, since: int) -> int | None:
+    """The offset of the first row of the entry that is not older than that time."""
+    at = bucket.find(entry)
+    while at >= 0:
+        if at % _ROW.size == 0:  # else the same octets across two fields
+            _, offset, time_ms = _ROW.unpack_from(bucket, at)
+            if time_ms >= since:
+                return int(offset)
+        at = bucket.find(entry, at + 1)
+    return None
 
 
 def _number(entry: bytes) -> int:

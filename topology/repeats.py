@@ -6,7 +6,7 @@ mail.screened when a partition is assigned, so the log alone decides and a secon
 The window is one of mail.raw: it ends with the record that is processed, however late that happens.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -60,15 +60,20 @@ class Repeats:
         """Forgets partitions."""
         self._recent.forget(partitions)
 
-    def look(self, partition: int, offset: int, facts: Facts) -> "Seen":
-        """Sorts the recipients of the raw record at `offset`: those that are new, those that are repeats, and the offset of the raw
-        record where the first of these came before (None where none did). A hand-over without recipients counts as one."""
+    def reached(self, records: Sequence[Record]) -> None:
+        """These records of mail.raw are next, in whatever parts and however often: what the first of a partition need not know may go."""
+        for partition, time_ms in {record.partition: record.time for record in reversed(records)}.items():
+            self._recent.reached(partition, time_ms)
+
+    def look(self, record: Record, facts: Facts) -> "Seen":
+        """Sorts the recipients of a raw record, whose facts these are: those that are new, those that are repeats, and the offset of the
+        raw record where the first of these came before (None where none did). A hand-over without recipients counts as one."""
         seen = Seen([], [], None, [])
         for recipient in facts.envelope.recipients or (_EVERYBODY,):
             entry = _entry(facts, recipient)
-            before = self._recent.first(partition, entry)
+            before = self._recent.first(record.partition, entry, record.time)
             # A record that is processed again after a crash meets its own entry, which is no repeat.
-            if before is None or before >= offset:
+            if before is None or before >= record.offset:
                 seen.entries.append(entry)
                 if recipient:
                     seen.new.append(recipient)
@@ -79,7 +84,7 @@ class Repeats:
         return seen
 
     def remember(self, partition: int, offset: int, time_ms: int, entries: Iterable[bytes]) -> None:
-        """Notes that the raw record at `offset` brought these (see `Seen.entries`); forgets what is older than the window."""
+        """Notes that the raw record at `offset`, appended at that time (ms), brought these (see `Seen.entries`)."""
         for entry in entries:
             self._recent.note(partition, offset, time_ms, entry)
 

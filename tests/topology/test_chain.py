@@ -4,6 +4,7 @@ import json
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from postroom.running import Supervisor
 from postroom.site import Site, now_ms
 from streams.record import Draft
 from streams.runner import Runner
+from streams.stage import Result
 from tests.acceptance.conftest import SAMPLE
 from tests.acceptance.place import Place
 from topology.chain import WRITTEN
@@ -240,3 +242,30 @@ def test_large_mails_are_fetched_some_at_a_time(tmp_path: Path, inline_limit: in
     drain(site, role)
     assert len(list(site.log.read(site.topics.screened if role == "bounce-filter" else site.topics.authenticated))) == 10
     site.close()
+
+
+def test_a_batch_longer_than_the_window_is_judged_in_halves_as_it_was_whole(site: Site) -> None:
+    """A mail that raises has the others of its batch judged once more, when later ones have been noted."""
+    hour = 3_600_000
+    hand_over(site, ["1@foo.com"])
+    hand_over(site, ["1@foo.com", "2@foo.com"])
+    hand_over(site, ["1@foo.com"], MAIL % b"2")
+    came = [1_000 * hour, 1_020 * hour, 1_040 * hour]
+    records = sorted(site.log.read(site.topics.raw), key=attrgetter("offset"))
+    records = [
+        record._replace(partition=0, offset=place, time=time) for place, (record, time) in enumerate(zip(records, came, strict=True))
+    ]
+    (runner,) = (one for one in Roles(site, ["bounce-filter"], drain=True).runners() if isinstance(one, Runner))
+    runner.stage.assigned(frozenset(range(8)))
+    whole = kinds(runner.stage.process(records))
+    assert whole == [["screened"], ["screened", "repeated"], ["screened"]]
+    assert kinds(runner.stage.process(records[:2])) + kinds(runner.stage.process(records[2:])) == whole
+
+
+def kinds(results: Sequence[Result]) -> list[list[str]]:
+    """What kinds of records each result has."""
+    return [
+        [dict(draft.headers)["ce_type"].decode().removeprefix("postroom.") for draft in result]
+        for result in results
+        if isinstance(result, list)
+    ]
