@@ -26,7 +26,7 @@ from topology.records import Topics
 
 log = logging.getLogger("postroom.run")
 
-GIVE_UP = 3.0
+GIVE_UP = 5.0
 """Seconds that a rebalance waits for deliveries under way. What takes longer the next owner calls again, and the first word counts."""
 STOP = 15.0
 """Seconds beyond the handler's time limit that a stop waits for deliveries under way."""
