@@ -88,7 +88,7 @@ class Copying:
         self._plans = {topic.source: topic for topic in found.topics}
         self._places = Places()
         self._translation: Translation | None = None
-        self._standing = {group.source: _standing(source.log, group, self._plans) for group in found.groups}
+        self._standing = {group.source: _standing(source.log, group) for group in found.groups}
         self._group_of = {topic: group for group in found.groups for topic in group.topics}
         self._opened: dict[TopicPartition, int | None] = {}
         self._open: dict[str, int] = {group.target: 0 for group in found.groups}
@@ -181,7 +181,8 @@ class Copying:
         return {name: self._open[name] for name in mine}
 
     def check(self, report: Report, tick: Tick) -> None:
-        """Compares counts, what fsck says, and whether the source stood still. Raises Differs, Transient."""
+        """Compares counts, what fsck says, and whether the source stood still. Raises Differs, Transient, and Fatal where retention took
+        meanwhile what a group had to read next."""
         log = self._filling.log
         for topic, (_, name, count, _, _) in zip(self._plan.topics, report.topics, strict=True):
             there = sum(1 for _ in log.read(name)) if topic.source == self._source.topics.replays else _count(log, name)
@@ -195,6 +196,8 @@ class Copying:
             raise Differs(f"fsck says otherwise of the copy: {why}")
         if any(_ends(self._source.log.extents(topic.source)) != _ends(topic.extents) for topic in self._plan.topics):
             raise Transient("the source moved while it was copied: stop every role and listener, import and pipe there, and copy again")
+        for group in self._plan.groups:
+            _standing(self._source.log, group)  # retention may have come by before we did
         report.accounts = copied.counts
 
     def _check_open(self, log: Log) -> None:
@@ -223,13 +226,13 @@ class Copying:
                 )
 
 
-def _standing(log: Reader, group: GroupPlan, plans: dict[str, TopicPlan]) -> dict[TopicPartition, int]:
+def _standing(log: Reader, group: GroupPlan) -> dict[TopicPartition, int]:
     """Where a group stands in each partition of its topics; at the beginning where nothing says so. Raises Fatal where retention took
     what it had to read next: that must not be passed over in silence."""
     known = log.standings(group.source, group.topics)
     found = {}
     for topic in group.topics:
-        for partition, extent in enumerate(plans[topic].extents):
+        for partition, extent in enumerate(log.extents(topic)):
             at = TopicPartition(topic, partition)
             found[at] = known[at].offset if at in known else extent.first
             if found[at] < extent.first:

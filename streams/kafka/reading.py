@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as At
 
-from streams.errors import PositionExpired, Transient
+from streams.errors import Transient
 from streams.kafka.clients import Clients
 from streams.kafka.messages import bare, record, take
 from streams.kafka.settings import CALL_SECONDS
@@ -42,7 +42,7 @@ def read(
             if until is not None:
                 high = min(high, _offset_at(clients, consumer, at, until, last))
             if low < high:
-                yield from _between(clients, consumer, at, low, high, values=values)
+                yield from _between(clients, topics, consumer, at, low, high, values=values)
     finally:
         consumer.close()
 
@@ -58,9 +58,9 @@ def _offset_at(clients: Clients, consumer: Consumer, at: At, time_ms: int, last:
     return last if found.offset == OFFSET_END else found.offset
 
 
-def _between(clients: Clients, consumer: Consumer, at: At, low: int, high: int, *, values: bool) -> Iterator[Record]:
-    """The records from low up to high. Offsets have gaps, where transactions were marked or aborted; so the reading ends with the
-    first record beyond, or where the client says that nothing more is there."""
+def _between(clients: Clients, topics: Topics, consumer: Consumer, at: At, low: int, high: int, *, values: bool) -> Iterator[Record]:
+    """The records from low up to high, without what retention takes meanwhile. Offsets have gaps, where transactions were marked or
+    aborted; so the reading ends with the first record beyond, or where the client says that nothing more is there."""
     doing = f"reading {at.topic}[{at.partition}] from {low}"
     with clients.border(doing):
         consumer.assign([At(at.topic, at.partition, low)])
@@ -71,7 +71,12 @@ def _between(clients: Clients, consumer: Consumer, at: At, low: int, high: int, 
             moved = time.monotonic()
             error, offset = message.error(), message.offset()
             if error is not None and error.code() == KafkaError._AUTO_OFFSET_RESET:
-                raise PositionExpired(f"{doing}: retention took it meanwhile")
+                first, _ = topics.bounds([at])[at.topic, at.partition]
+                if first >= high:
+                    return
+                with clients.border(doing):
+                    consumer.assign([At(at.topic, at.partition, first)])
+                break
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 raise clients.error(KafkaException(error), doing)
             if offset is not None and offset >= high:
