@@ -5,6 +5,7 @@ Content-Type (9 s for 100 KB: quadratic) and minutes for a long To (127 s for 64
 asked for the text of a mail.
 """
 
+import re
 import sys
 from email.contentmanager import ContentManager, raw_data_manager
 from email.headerregistry import HeaderRegistry
@@ -37,6 +38,8 @@ the boundaries of all levels. Honest mail has some hundreds, and 5 levels."""
 _LINES = 1_000_000
 _SHORT = 16
 """Lines beyond which a mail is not read as parts either, where they have fewer octets than that on average: each is an object meanwhile."""
+_OBSOLETE = re.compile(rb"(?<![^\r\n])([!-9;-~]+)[ \t]+(?=:)")
+"""A field with blanks before its colon (RFC 5322 section 4.5): the library would end the header there, and take it for the text."""
 _DEFECTS = 100
 """Defects that are kept of a part; each line of it can be one."""
 
@@ -160,6 +163,9 @@ def parse(raw: bytes) -> EmailMessage:
     """The mail as EmailMessage. Never raises; of a mail with more than 10,000 parts, more than 20 levels of them, or more than a million
     lines of hardly anything, the header with the rest as its text."""
     make: Any = _Parts
+    header, body = split(raw)
+    if _OBSOLETE.search(header):
+        raw = _OBSOLETE.sub(rb"\1", header) + b"\n" + raw[body:]
     lines = max(raw.count(b"\n"), raw.count(b"\r"))
     if lines <= _LINES or lines * _SHORT < len(raw):
         try:

@@ -24,7 +24,6 @@ FORMS = ["relaxed/relaxed", "simple/simple", "relaxed/simple", "simple/relaxed"]
 EXPLAINED: list[tuple[str, re.Pattern[bytes], str]] = [
     ("", re.compile(rb"[\x0b\x0c]"), "dkimpy strips vertical tab and form feed; RFC 6376 2.8: white space is blank and tab"),
     ("field has been changed", re.compile(rb"[\x0b\x0c]"), "likewise, where it was put in on the way"),
-    ("", re.compile(rb"(?i)\n?[!-9;-~]+[ \t]+:"), "dkimpy refuses blanks before the colon; RFC 6376 3.4.2 deletes them"),
     ("", re.compile(rb"b=[^;]*[ \t\r\n]+;"), "dkimpy hashes the blanks behind the value of b=; RFC 6376 3.7 takes them out"),
     ("bare CR", re.compile(rb"\r(?!\n)"), "dkimpy passes a header with a bare CR; RFC 5322 2.2 forbids it"),
     (
@@ -33,11 +32,7 @@ EXPLAINED: list[tuple[str, re.Pattern[bytes], str]] = [
         "dkimpy keeps blanks at the end of a last line without line end; RFC 6376 3.4.4 takes them off every line",
     ),
     ("is no field", re.compile(rb"(?m)^From "), "dkimpy skips a mailbox separator anywhere; RFC 5322 2.2 knows no such line"),
-    (
-        "From fields",
-        re.compile(rb"(?m)^From +:"),
-        "dkimpy takes `From :` for a mailbox separator and skips it; RFC 5322 4.5 makes it a From",
-    ),
+    ("blank before its colon", re.compile(rb"(?m)^From +:"), "dkimpy takes `From :` for a mailbox separator, and skips it"),
     (
         "fields are present",
         re.compile(rb"(?ims)^(Sender|Reply-To|To|Cc|Subject|Date|Message-ID|In-Reply-To|References)[ \t]*:.*^\1[ \t]*:"),
@@ -132,11 +127,19 @@ def reordered(draw: st.DrawFn) -> bytes:
             fields[place] = fields[place].replace(b" ", draw(st.sampled_from([b"\r\n ", b"  ", b"\t", b"\r\n\t"])), draw(st.integers(1, 9)))
         elif change == "add":
             fields.insert(
-                other, draw(st.sampled_from([b"From: x@y.z", b"From : x@y.z", b"fRoM:x@y.z", b"Cc: x@y.z", b"X: y", b"Subject: z", b"x"]))
+                other,
+                draw(
+                    st.sampled_from([b"From: x@y.z", b"From : x@y.z", b"fRoM:x@y.z", b"Cc: x@y.z", b"X: y", b"X : y", b"Subject: z", b"x"])
+                ),
             )
         else:
             body += draw(st.sampled_from([b"\r\n", b" \r\n", b"\r", b"\n\n"]))
     return CRLF.join(fields) + CRLF + CRLF + body
+
+
+def text(raw: bytes) -> list[str]:
+    """The words of the text as Python's own parser sees it: one to whom the header ends early sees more."""
+    return str(email.message_from_bytes(raw, policy=policy.compat32).get_payload()).split()
 
 
 @given(spoiled() | reordered())
@@ -146,8 +149,8 @@ def test_what_passes_is_what_was_signed_and_what_others_read(raw: bytes) -> None
     for place, one in enumerate(results):
         if one.result == "pass":
             assert there[place] in ORIGINAL
-            # A reader that stops at a blank before a colon may see no author; no reader sees another.
-            assert authors(raw) in ([], authors(MAIL))
+            assert authors(raw) == authors(MAIL)
+            assert text(raw) == text(MAIL)
 
 
 # The same mails every time: a new difference is dkimpy's news more often than ours. (80,000 others were tried when this was written.)

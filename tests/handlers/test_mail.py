@@ -27,6 +27,14 @@ def test_a_mail_says_who_and_where() -> None:
     assert seen.message["subject"] == "hello"
 
 
+def test_a_blank_before_a_colon_ends_no_header() -> None:
+    """To the standard library it does: what follows would be the first of the text."""
+    seen = mail(b"From: ada@example.org\r\nX-Note : see below\r\n status invalid\r\nSubject\t: hello : you\r\n\r\nbody : as it was\r\n")
+    assert (seen.message["subject"], seen.message["x-note"]) == ("hello : you", "see below status invalid")
+    assert seen.message.get_content() == "body : as it was\r\n"
+    assert mail(b"From : ada@example.org\nno field : here\n\nbody\n").message.get_content() == "no field : here\n\nbody\n"
+
+
 def test_a_stranger_has_no_account() -> None:
     """And nothing is signed."""
     seen = mail(RAW)

@@ -9,7 +9,7 @@ from topology.dkim import canon
 
 _HEADER_END = re.compile(rb"\n\r?\n")
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
-_FIELD_NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_FIELD_NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
 
 
 def header_end(raw: bytes) -> int:
@@ -24,9 +24,10 @@ class Mail:
     """The parts of one mail, which its signatures share.
 
     fields: each header field, whole but for its last CRLF, from top to bottom. places: by name in lower case, where in `fields`
-    those of that name stand, likewise. flaw: why the header cannot be relied on, or "": a reader that ends a line at a bare CR,
-    or stops at a line that is no field, would see another author than the one whose field was signed, so no signature passes
-    then (RFC 6376 3.8 and 8.15: only a well-formed message can be signed).
+    those of that name stand, likewise. flaw: why the header cannot be relied on, or "": a reader that ends a line at a bare CR
+    would see another author than the one whose field was signed, and one to whom the header ends at a line that is no field (to the
+    standard library that is one with a blank before its colon) takes what follows for the text, where anybody may have put it. So no
+    signature passes then (RFC 6376 3.8 and 8.15: only a well-formed message can be signed; a blank is well-formed by RFC 5322 4.5 alone).
     """
 
     def __init__(self, raw: bytes, end: int) -> None:
@@ -44,6 +45,8 @@ class Mail:
             if name:
                 self.places.setdefault(name[1].lower(), []).append(len(self.fields))
                 self.fields.append(field)
+                if name[2]:
+                    self.flaw = self.flaw or f"the header holds a field with a blank before its colon: {field[:40]!r}"
             elif number or not field.startswith(b"From "):  # an mbox separator may stand on top
                 self.flaw = self.flaw or f"the header holds a line that is no field: {field[:40]!r}"
 
