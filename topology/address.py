@@ -179,9 +179,12 @@ def _mailbox(tokens: list[_Token]) -> Address | None:
         return _addr_spec(tokens)
     if len(marks) != 2 or tokens[marks[0]].text != "<" or marks[1] != len(tokens) - 1:
         return None
-    if not all(map(_may_be_in_phrase, tokens[: marks[0]])):
-        return None
-    return _addr_spec(_trim(tokens[marks[0] + 1 : marks[1]]))
+    address = _addr_spec(_trim(tokens[marks[0] + 1 : marks[1]]))
+    if all(map(_may_be_in_phrase, tokens[: marks[0]])):
+        return address
+    # Many programs write the address for the name as well. Where both are the same, nobody reads another.
+    named = _addr_spec(_trim(tokens[: marks[0]]))
+    return address if named and address and named.key == address.key else None
 
 
 def _addr_spec(tokens: list[_Token]) -> Address | None:
@@ -241,5 +244,15 @@ def is_null_path(text: str) -> bool:
 
 def envelope_key(text: str) -> str | None:
     """An envelope sender as compared: "" for the null sender (`<>` or an empty string, RFC 5321 section 4.5.5), the key of an
-    address, or None where it cannot be read."""
-    return "" if not text.strip() or is_null_path(text) else key(text)
+    address, or None where it cannot be read. Some providers give out addresses with dots at the ends of the local part, or beside each
+    other; they count without these, as another address than any author's, and not as none: then we would answer the author."""
+    if not text.strip() or is_null_path(text):
+        return ""
+    known = key(text)
+    if known is None and "." in text:
+        found = _DOTTED.fullmatch(text.strip())
+        known = key(".".join(filter(None, found[1].split("."))) + found[2]) if found else None
+    return known
+
+
+_DOTTED = re.compile(r"(?=<.*>$|[^<>]*$)<?([^\s<>\"(),:;@\[\\\]]+)(@[^\s<>\"(),:;@\\]+)>?")

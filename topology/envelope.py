@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from email.utils import mktime_tz, parsedate_tz
 
 from topology import ids
-from topology.address import envelope_key, is_null_path, key
+from topology.address import envelope_key
 from topology.facts import Envelope, cut, rfc3339
 from topology.head import Head
 
@@ -69,9 +69,7 @@ def return_path(value: str | None) -> str | None:
     comments may stand round and in it), None where the field is absent, empty or broken."""
     if value is None or len(value) > _MAX_PATH:
         return None
-    if is_null_path(value):
-        return ""
-    return key(value)
+    return envelope_key(value) if value.strip() else None
 
 
 def message_id_of(head: Head) -> str | None:

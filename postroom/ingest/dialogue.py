@@ -175,7 +175,7 @@ class Dialogue(SMTP):
         if path is None:
             return "501 5.5.4 expected MAIL FROM:<address>"
         sender, parameters = path
-        if envelope_key(sender) is None and envelope_key(_with_single_dots(sender)) is None:
+        if envelope_key(sender) is None:
             return "553 5.1.7 the sender's address cannot be read"
         for parameter in parameters.upper().split():
             if refusal := self._mail_parameter(*parameter.partition("=")):
@@ -262,13 +262,6 @@ def _path(argument: str, keyword: str) -> tuple[str, str] | None:
     none."""
     match = _PATH.fullmatch(argument, len(keyword)) if argument[: len(keyword)].upper() == keyword else None
     return (match[1], match[2] or "") if match else None
-
-
-def _with_single_dots(sender: str) -> str:
-    """The address without dots at the ends of its local part and beside each other. Some providers give such addresses out; their mail
-    comes in as one without envelope sender, because the mail server that hands it over has taken it already."""
-    local, at, domain = sender.rpartition("@")
-    return ".".join(filter(None, local.split("."))) + at + domain
 
 
 def _answer(stored: Stored) -> str:

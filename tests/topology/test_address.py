@@ -32,6 +32,10 @@ READ = [
     # Forgery: a second address where mail programs show the display name.
     ("a@b.com <c@d.com>", []),
     ('"a@b.com" <c@d.com>', ["c@d.com"]),
+    ("A@b.com <a@B.com>", ["a@b.com"]),  # the same twice
+    ("a@b.com, c@d.com <c@d.com>", ["a@b.com", "c@d.com"]),
+    ("a@b.com x <a@b.com>", []),
+    ("a@b.com <a@b.com> <c@d.com>", []),
     ("<@relay.org:a@b.org>", []),
     ("=?utf-8?q?a=40b.com?= <c@d.com>", ["c@d.com"]),
     ("a@b.com\x00@d.com", []),
@@ -60,7 +64,19 @@ def test_a_header_gives_these_addresses(text: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("", ""), ("<>", ""), (" <> ", ""), ("<A@B.org>", "a@b.org"), ("nobody", None), ("<", None)]
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("<>", ""),
+        (" <> ", ""),
+        ("<A@B.org>", "a@b.org"),
+        ("nobody", None),
+        ("<", None),
+        ("<.a..B.@x.org>", "a.b@x.org"),
+        ("a..b@x..org", None),
+        ("...@x.org", None),
+        ('"a..b"@x.org', '"a..b"@x.org'),
+    ],
 )
 def test_the_null_sender_is_not_an_unreadable_one(text: str, expected: str | None) -> None:
     assert envelope_key(text) == expected
