@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from handlers.interface import StrongRequired
-from topology.facts import Facts, Strength
+from topology.facts import Authentication, Facts, Strength
 from topology.ports import Account
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ class Mail:
     @cached_property
     def signed_text(self) -> str | None:
         """The text that a good OpenPGP signature by a key of the account covers, and nothing that stood round it; None when there
-        is no such signature. Commands that need proof belong in here."""
+        is no such signature, or it counts as none (`openpgp_legacy`). Commands that need proof belong in here."""
         known = self._facts.authentication
-        signed = _signed_range(known.openpgp, known.account_fingerprints) if known and known.openpgp else None
+        signed = _signed_range(known) if known else None
         if signed is None:
             return None
         from topology.openpgp import SignedRange, signed_text
@@ -125,7 +125,14 @@ def idempotency_key(facts: Facts) -> str:
     return facts.route.delivery_id
 
 
-def _signed_range(openpgp: dict[str, Any], fingerprints: tuple[str, ...]) -> dict[str, Any] | None:
-    """The signed range of the evidence, when a key of the account made the signature: a good one by anybody else's proves nothing."""
-    by_account = any(one["verdict"] == "good" and one["fingerprint"] in fingerprints for one in openpgp.get("signatures", ()))
+def _signed_range(known: Authentication) -> dict[str, Any] | None:
+    """The signed range of the evidence, when a key of the account made the signature: a good one by anybody else's proves nothing, and
+    one of a kind that is no longer trusted only what it was taken for."""
+    openpgp = known.openpgp or {}
+    by_account = any(
+        one["verdict"] == "good"
+        and one["fingerprint"] in known.account_fingerprints
+        and (known.method == "openpgp" or not one.get("legacy"))
+        for one in openpgp.get("signatures", ())
+    )
     return openpgp.get("signed") if by_account else None

@@ -90,6 +90,16 @@ def test_signed_text_is_what_a_key_of_the_account_signed() -> None:
     assert Mail(ours.having(authentication=unjudged), RAW).signed_text is None
 
 
+def test_what_an_old_kind_of_signature_covers_is_signed_text_where_it_proves_the_sender() -> None:
+    """Where `openpgp_legacy` has such a mail count as unsigned, no handler is to take it for signed."""
+    ours = facts(RAW, signed=True)
+    assert ours.authentication
+    assert ours.authentication.openpgp
+    old = ours.authentication.openpgp | {"signatures": [one | {"legacy": True} for one in ours.authentication.openpgp["signatures"]]}
+    for method, text in (("openpgp", "body\n"), ("dkim", None), (None, None)):
+        assert Mail(ours.having(authentication=replace(ours.authentication, openpgp=old, method=method)), RAW).signed_text == text
+
+
 # -- hostile bytes ---------------------------------------------------------------------------------------------------
 
 
