@@ -37,6 +37,8 @@ _ROBOT_LOCALS = re.compile(
     r"|mail[-_.]?delivery[-_.]?(?:sub)?system|bounces?|.+[-_.](?:do[-_.]?)?not?[-_.]?reply|\"system administrator\""
 )
 _ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?)[+=-]")
+_VERP = re.compile(r"bounces?[+=-]")
+"""Of an author a robot. As the sender of the envelope it is how relays have the bounces of people's mail come back to them."""
 _ROBOT_TEXT = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system", re.IGNORECASE)
 _ROBOT_FIELDS = frozenset(
     {
@@ -50,7 +52,6 @@ _ROBOT_FIELDS = frozenset(
         "x-autoreply-from",
         "x-mail-autoreply",
         "x-vacation",
-        "x-ms-exchange-inbox-rules-loop",
         "x-mailer-daemon",
         "x-feedback-report",
         "x-hmxmroriginalrecipient",
@@ -58,27 +59,39 @@ _ROBOT_FIELDS = frozenset(
         "vacation-subject",
     }
 )
+_ROBOT_FIELD = re.compile(r"x-.*(?:auto[-_]?(?:respon[ds]|submitted|repl(?:y|ied)|generated)|holiday-?reply|machine-?generated).*")
+"""Others are known by a word in their name. X-Auto-Response-Suppress is what people's mail programs write, too."""
+_ROBOT_VALUES = {
+    "x-precedence": re.compile(r"auto|bulk|junk|list", re.IGNORECASE),
+    "x-mdprecedence": re.compile(r"auto|bulk|junk|list", re.IGNORECASE),
+    "x-post-messageclass": re.compile(r".*autoresponder", re.IGNORECASE),
+    "x-return-path": re.compile(r"<>\s*$"),
+    "delivered-to": re.compile(r"autoresponder\s*$", re.IGNORECASE),
+}
+"""And some by what they say."""
 _LIST_MANAGER = re.compile(
     r"owner-.*|.*-(?:owner|request|bounces|admin)|listserv|listmaster|majordomo|mailman|fetchmail-daemon|daemon|nobody|root|abuse"
 )
 _AUTOMATIC_WORDS = (
     # Answers of robots: English, then the other languages in which mail programs ship them.
     r"\[?auto(?:matic|mated)?[ :-]*(?:re(?:ply|sponse)|antwort|answer|generated)",
-    r"out of (?:the )?office|ooo:|vacation|away from|on (?:vacation|holiday|leave)",
-    r"automatische antwort|abwesen|réponse automatique|respuesta automática|risposta automatica|resposta automática",
-    r"automatisch antwoord|автоответ",
+    r"auto:|yahoo! auto response|out of (?:the )?office|ooo:|vacation(?:\s*$|:| (?:notice|message|re(?:ply|sponse)|auto))",
+    r"away from (?:my|the|e-?mail)|on (?:vacation|holiday|leave)\b",
+    r"automatische antwort|abwesen|réponse automatique|absence du bureau|respuesta automática|risposta automatica|resposta automática",
+    r"automatisch antwoord|автоответ|自動応答|自动答复|自动回复",
     # Reports of mail servers that carry no mark of one.
-    r"undeliver|non[- ]?deliver|unzustellbar|returned mail|return(?:ed)? to sender|failure notice",
-    r"fail(?:ed|ure) (?:mail|delivery|notice)|delivery (?:status|failure|report|has|notification)",
-    r"mail (?:delivery|could not|not delivered|system error|failure)|message (?:could not|not delivered|status)",
+    r"undeliver(?:able\b|ed mail\b)|non[- ]?deliver|unzustellbar|returned mail|return(?:ed)? to sender|failure notice",
+    r"fail(?:ed|ure) (?:mail|delivery|notice)\b|delivery (?:status|failure|report|has|notification)\b",
+    r"mail (?:delivery|could not|not delivered|system error|failure)\b|message (?:could not|not delivered|status)\b",
     r"warning: (?:could not|message)",
     # Receipts and complaints.
-    r"(?:e-?mail )?complaint|read:|gelesen:|lu ?:|disposition",
+    r"(?:e-?mail )?complaint\b|(?:not )?read:|gelesen:|lu :|disposition",
 )
 _AUTOMATIC_SUBJECT = re.compile(
     r"\s*(?:re: ?|fwd?: ?|aw: ?)*(?:"
     + "|".join(_AUTOMATIC_WORDS)
-    + r")|.*(?:delivery fail|non remis|awaits moderator|not (?:a )?member|could not be delivered|undeliverable)",
+    + r")|.*(?:delivery fail|non remis|awaits moderator|you are not (?:a )?member|non-member|could not be delivered|undeliverable\b"
+    r"|is out of (?:the )?office|\(out of (?:the )?office\))",
     re.IGNORECASE,
 )
 
@@ -117,16 +130,42 @@ def _auto_submitted(head: Head, _envelope: Envelope) -> str | None:
 
 def _robot(head: Head, envelope: Envelope) -> str | None:
     for name in head.names:  # in the order of the mail, so that the evidence is the same in each process
-        if name in _ROBOT_FIELDS:
+        if name not in _ORDINARY and _may_be_of_robot(name):
+            said = _ROBOT_VALUES.get(name)
             for value in map(str.strip, head.all(name)):
-                if value.lower() not in ("no", "false"):
+                if said.match(value) if said else value.lower() not in ("no", "false"):
                     return f"{name.title()}: {value}"
+    if _INBOX_RULE in head and _asks_for_no_answer(head):  # with one of the two alone a person's mail was passed on
+        return f"{_INBOX_RULE.title()}: {head.first(_INBOX_RULE)}"
     for name in ("from", "sender"):
         for value, (found, broken) in zip(head.all(name), head.addresses(name), strict=True):
             if any(is_robot(address.local) for address in found) or ((broken or not found) and _ROBOT_TEXT.search(value)):
                 return f"{name.title()}: {value.strip()}"
     sender = envelope.sender or envelope_key(head.first("return-path") or "")
-    return f"Return-Path: {sender}" if sender and is_robot(sender.rpartition("@")[0]) else None
+    local = sender.rpartition("@")[0] if sender else ""
+    return f"Return-Path: {sender}" if is_robot(local) and not _VERP.match(local.lower()) else None
+
+
+_ORDINARY: set[str] = set()
+"""Names of fields that tell of no robot; bounded, since a hostile mail may bring any number of them."""
+
+
+def _may_be_of_robot(name: str) -> bool:
+    """Whether a field of that name tells of a robot, or may."""
+    if name in _ROBOT_FIELDS or name in _ROBOT_VALUES or (_ROBOT_FIELD.fullmatch(name) and name != _SUPPRESS):
+        return True
+    if len(_ORDINARY) < 4096 and len(name) < 64:
+        _ORDINARY.add(name)
+    return False
+
+
+_SUPPRESS = "x-auto-response-suppress"
+_INBOX_RULE = "x-ms-exchange-inbox-rules-loop"
+"""Exchange writes it into whatever a rule of somebody's mailbox sends: what it answers, and what it passes on."""
+
+
+def _asks_for_no_answer(head: Head) -> bool:
+    return re.search(r"\b(?:all|autoreply|oof)\b", (head.first(_SUPPRESS) or "").lower()) is not None
 
 
 @remembered(64)
@@ -205,9 +244,10 @@ def _first(table: Sequence[tuple[str, Rule]], head: Head, envelope: Envelope) ->
 
 
 def _suppressed(head: Head, _envelope: Envelope) -> str | None:
-    asked = (head.first("x-auto-response-suppress") or "").lower()
-    if re.search(r"\b(?:all|autoreply|oof)\b", asked):
-        return asked
+    if _asks_for_no_answer(head):
+        return head.first(_SUPPRESS)
+    if _INBOX_RULE in head or "x-ms-exchange-generated-message-source" in head or "x-spamarrest-noauth" in head:
+        return "passed on or answered by a mailbox's rule"
     if "x-no-ack" in head or "x-loop" in head or (head.first("x-ack") or "").lower() == "no":
         return "x-ack"
     return None
@@ -229,4 +269,14 @@ def _automatic_subject(head: Head, _envelope: Envelope) -> str | None:
     return subject if _AUTOMATIC_SUBJECT.match(subject[:200]) else None
 
 
-_WEAK_SIGNS: dict[str, Rule] = {"suppressed": _suppressed, "list-manager": _list_manager, "automatic-subject": _automatic_subject}
+def _calendar(head: Head, _envelope: Envelope) -> str | None:
+    kind = (head.first("content-type") or "").lower()
+    return kind if _media_type(kind) == "text/calendar" and re.search(r"method *= *\"?(?:reply|counter|refresh)", kind) else None
+
+
+_WEAK_SIGNS: dict[str, Rule] = {
+    "calendar": _calendar,
+    "suppressed": _suppressed,
+    "list-manager": _list_manager,
+    "automatic-subject": _automatic_subject,
+}

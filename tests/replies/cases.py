@@ -32,6 +32,7 @@ def facts(
     envelope_sender: str | None = None,
     account: str | None = "ann",
     strength: Strength = "weak",
+    method: str | None = None,
     silence: str | None = None,
     replay: Replay | None = None,
     raw: Position | None = None,
@@ -47,7 +48,7 @@ def facts(
         ),
         raw or Position("log", TOPICS.raw, 0, 0),
         Screening(silence=silence, recipients=(RECIPIENT,)),
-        Authentication(sender, "from", strength, account=account),
+        Authentication(sender, "from", strength, account=account, method=method),
         Route(delivery_id(digest[:32], RECIPIENT), "bugs", RECIPIENT, RECIPIENT, "envelope"),
         replay=replay,
     )

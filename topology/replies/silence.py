@@ -55,7 +55,10 @@ def _null_sender(case: Case) -> bool:
 
 def _screened(case: Case) -> str | None:
     # The bounce filter says why: list, suppressed, automatic-subject …
-    return case.facts.screening.silence if case.facts.screening else None
+    why = case.facts.screening.silence if case.facts.screening else None
+    known = case.facts.authentication
+    # No robot signs with somebody's OpenPGP key, so "Undeliverable: …" is what that person wants to talk about.
+    return None if why == "automatic-subject" and known and known.strength == "strong" and known.method == "openpgp" else why
 
 
 def _no_address(case: Case) -> bool:
