@@ -136,7 +136,7 @@ class Settle(Stage):
             failure = Failure("timeout" if word.timeout else "gave-up", attempts=telling.attempt, detail=word.why)
             return self._outcomes.of_failure(mail, failure, mail.value, telling.at)
         log.info("mail %s: handler %s is to be called again: %s", facts.envelope.mail_id, self._handler, word.why)
-        return [waiting.again(mail, word)]
+        return [waiting.again(mail, word, self._clock())]
 
 
 def _needs_mail(telling: Telling) -> bool:

@@ -72,7 +72,7 @@ class Judge:
             if waiting:
                 waiting.ended(record)
             return self._stage.failed(record, failure)
-        return [waiting.again(record, word)]
+        return [waiting.again(record, word, self._clock())]
 
 
 def _merged(following: Sequence[bool], run: Sequence[Result]) -> list[Result]:

@@ -47,7 +47,7 @@ class Waiting:
         self.plan = plan
         self._level = {topic: level for level, topic in enumerate(plan.topics)}
         self._keys: dict[tuple[int, bytes | None], set[int]] = {}
-        self._parked: dict[TopicPartition, deque[Record]] = {}
+        self._parked: dict[TopicPartition, deque[tuple[int, Record]]] = {}  # with when each is due, ms since 1970
 
     def is_retry(self, at: TopicPartition) -> bool:
         """Whether a partition is one of a retry topic."""
@@ -63,22 +63,20 @@ class Waiting:
         self._keys = {place: origins for place, origins in self._keys.items() if place[0] not in partitions}
         self._parked = {at: parked for at, parked in self._parked.items() if at.partition not in partitions}
 
-    def due_at(self, record: Record) -> int:
-        """When a record of a retry topic is due, ms since 1970."""
-        return record.time + round(self.plan.delays[self._level[record.topic]] * 1000)
-
-    def park(self, records: Sequence[Record]) -> set[TopicPartition]:
-        """Takes records of retry topics in hand until they are due; gives the partitions to pause meanwhile."""
+    def park(self, records: Sequence[Record], now_ms: int) -> set[TopicPartition]:
+        """Takes records of retry topics in hand until they are due; gives the partitions to pause meanwhile. now_ms: the clock. A record
+        from later than that was written by one that was wrong for a moment, and all behind it have its time: they wait from now on."""
         for record in records:
-            self._parked.setdefault(record.at, deque()).append(record)
+            due = min(record.time, now_ms) + round(self.plan.delays[self._level[record.topic]] * 1000)
+            self._parked.setdefault(record.at, deque()).append((due, record))
         return {record.at for record in records}
 
     def due(self, now_ms: int, limit: int) -> tuple[list[Record], list[TopicPartition]]:
         """The parked records that are due, at most `limit`, and the partitions of which none is parked any more."""
         found: list[Record] = []
         for parked in self._parked.values():
-            while parked and len(found) < limit and self.due_at(parked[0]) <= now_ms:
-                found.append(parked.popleft())
+            while parked and len(found) < limit and parked[0][0] <= now_ms:
+                found.append(parked.popleft()[1])
         empty = [at for at, parked in self._parked.items() if not parked]
         for at in empty:
             del self._parked[at]
@@ -87,17 +85,17 @@ class Waiting:
     def unpark(self, records: Sequence[Record]) -> set[TopicPartition]:
         """Takes back records that `due` gave and that were not run; gives the partitions to pause again."""
         for record in reversed(records):
-            self._parked.setdefault(record.at, deque()).appendleft(record)
+            self._parked.setdefault(record.at, deque()).appendleft((0, record))
         return {record.at for record in records}
 
     def next_due(self) -> int | None:
-        """When the next parked record is due, or None."""
-        return min((self.due_at(parked[0]) for parked in self._parked.values() if parked), default=None)
+        """When the next parked record is due, ms since 1970, or None."""
+        return min((parked[0][0] for parked in self._parked.values() if parked), default=None)
 
     def parked_at(self, at: TopicPartition) -> int | None:
         """The offset of the first parked record of a partition, or None."""
         parked = self._parked.get(at)
-        return parked[0].offset if parked else None
+        return parked[0][1].offset if parked else None
 
     def must_follow(self, record: Record) -> bool:
         """Whether an earlier delivery of its key waits."""
@@ -112,8 +110,8 @@ class Waiting:
             if not origins:
                 del self._keys[place]
 
-    def again(self, record: Record, word: Again) -> Draft:
-        """The record as it goes to a retry topic, and notes that its key waits."""
+    def again(self, record: Record, word: Again, now_ms: int) -> Draft:
+        """The record as it goes to a retry topic, and notes that its key waits. now_ms: the clock."""
         tried = attempts(record) + (not word.follows)
         level = self._level.get(record.topic, -1)
         wanted = level + 1
@@ -123,7 +121,7 @@ class Waiting:
             *((name, value) for name, value in record.headers if name not in _OURS),
             (ATTEMPT, str(tried).encode()),
             (ORIGIN, str(origin(record)).encode()),
-            (SINCE, str(self.since(record)).encode()),
+            (SINCE, str(min(self.since(record), now_ms)).encode()),
         )
         self._waits(record)
         topic = self.plan.topics[min(wanted, len(self.plan.topics) - 1)]

@@ -184,7 +184,7 @@ class Runner:
         fresh = [record for record in batch.records if not waiting.is_retry(record.at)]
         parked = [record for record in batch.records if waiting.is_retry(record.at)]
         if parked:
-            consumer.pause(waiting.park(parked))
+            consumer.pause(waiting.park(parked, self._options.clock()))
         due, free = waiting.due(self._options.clock(), self._options.batch)
         if free:
             consumer.resume(free)

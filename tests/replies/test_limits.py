@@ -50,7 +50,7 @@ def test_asked_again_or_rebuilt_it_says_the_same(records: list[Record], done: in
 def test_what_follows_a_waiting_mail_through_the_retries_is_counted_as_what_it_was() -> None:
     """By its place and time in mail.replies, or a relay that defers one address would lift its limit."""
     waiting = Waiting(RetryPlan(("mail.replies.retry.1",)))
-    drafts = [waiting.again(_record(n), FOLLOWS) for n in range(4)]
+    drafts = [waiting.again(_record(n), FOLLOWS, NOON + DAY) for n in range(4)]
     limits = Limits(2, 1000)
     assert [limits.exceeded(_retry(draft, n + 70)) for n, draft in enumerate(drafts)] == [None, None, "limit", "limit"]
     assert [limits.exceeded(_record(n)) for n in range(4)] == [None, None, "limit", "limit"]

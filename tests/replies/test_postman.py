@@ -178,7 +178,7 @@ def test_a_retry_counts_its_tries_and_not_against_the_limit(tmp_path: Path) -> N
     """It was within the limit when it first came."""
     waiting = Waiting(RetryPlan(tuple(TOPICS.reply_retries())))
     first = reply_to(offset=0)
-    again = _stored_again(waiting.again(first, Again("450")))
+    again = _stored_again(waiting.again(first, Again("450"), TEN_O_CLOCK))
     post = Post(Maildir(tmp_path), a_day=1, before=[reply_to(offset=1)])
     (event,) = post.events(again)
     assert (event.status, event.attempts) == ("sent", 2)
