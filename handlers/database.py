@@ -9,10 +9,12 @@ may be called again.
 The table is made at the first use. Nothing but a repeat reads it, so rows older than the log's retention may be deleted.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 
+import orjson
 import psycopg2
 from psycopg2.extensions import STATUS_BEGIN, TRANSACTION_STATUS_IDLE, connection
 
@@ -77,7 +79,8 @@ class Effects:
         with db.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {self._table} (handler, key, said) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
-                (self._handler, key, said.encode().decode()),
+                # ASCII, which a database of any encoding takes.
+                (self._handler, key, json.dumps(orjson.loads(said.encode()))),
             )
             if cursor.rowcount == 0:
                 connection.rollback(db)
@@ -197,7 +200,7 @@ class Session:
         try:
             if isinstance(word, Said) and word.status == "handled":
                 word = self._kept(db, word)
-        except psycopg2.Error as error:
+        except (psycopg2.Error, UnicodeError) as error:
             word = of_raise(error, self._own_file)
         with suppress(psycopg2.Error):  # that it is lost shows in db.closed
             connection.rollback(db)

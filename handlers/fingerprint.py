@@ -24,7 +24,7 @@ def in_words(error: BaseException) -> str:
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
         message = plain(str(error).strip(), _DETAIL)
-    except Exception:  # noqa: BLE001 - it is somebody else's class, and we only want to say what happened
+    except BaseException:  # noqa: BLE001 - it is somebody else's class, and we only want to say what happened
         message = "(its message cannot be read)"
     return f"{name}: {message}" if message else name
 

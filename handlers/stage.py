@@ -49,7 +49,8 @@ class HandlerStage(Stage):
         self._breaker = Breaker(handler.name, handler.pause_after, monotonic, probe_every)
         self._budget = budget
         self._unwritten: dict[tuple[str, int, int], Word] = {}
-        """Words on deliveries behind one that has none yet, or whose answer could not be archived: those are not called again."""
+        """Words on deliveries behind one that has none yet, on which the handler's runtime raised, or whose answer could not be archived:
+        those are not called again."""
 
     def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
         """See Stage."""
@@ -66,7 +67,7 @@ class HandlerStage(Stage):
             return []
         facts = [_routed(record) for record in records]
         words = self._words(records, facts)
-        self._unwritten = {_at(records[place]): word for place, word in words.items()}
+        self._unwritten |= {_at(records[place]): word for place, word in words.items()}
         at = rfc3339(self._clock())
         results: list[Result] = []
         for place, record in enumerate(records):
@@ -102,6 +103,11 @@ class HandlerStage(Stage):
             self._handler.handle(batch)
         except Hold:
             if not words and not batch.words:
+                raise
+        except Exception:
+            # It is found by halves, which must not call the others again.
+            self._unwritten |= {_at(records[place]): word for place, word in batch.words.items()}
+            if 0 not in words | batch.words:
                 raise
         return words | batch.words
 

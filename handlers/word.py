@@ -76,6 +76,13 @@ GONE = Said("failed", "mail-gone", "the mail is gone: it has expired or was eras
 
 def of_return(value: object, facts: Facts) -> Said:
     """What a returned value means for the delivery of these facts. Never raises."""
+    try:
+        return _returned(value, facts)
+    except BaseException as error:  # noqa: BLE001 - a value may raise whatever it likes when it is looked at
+        return Said("failed", "handler-error", f"what the handler returned: {fingerprint.in_words(error)}", fingerprint.of("returned"))
+
+
+def _returned(value: object, facts: Facts) -> Said:
     if value is None or value is True:
         return HANDLED
     if value is False:
@@ -100,13 +107,22 @@ def _misused(value: object) -> Said:
 
 def of_raise(error: BaseException, own_file: str | None) -> Word:
     """What an exception out of a handler means. own_file: the file the handler is written in, for the fingerprint. Never raises."""
-    if isinstance(error, Refuse):
-        return Said("returned", "refused", fingerprint.plain(error.text, MAX_REFUSAL))
+    # A class of the handler's own may be without what ours sets (`super().__init__` was not called), or have something else there.
+    text, why, after = (_of(error, name) for name in ("text", "why", "after"))
+    if isinstance(error, Refuse) and isinstance(text, str):
+        return Said("returned", "refused", fingerprint.plain(text, MAX_REFUSAL))
     if isinstance(error, StrongRequired):
         return Said("returned", "strong-required", "the handler takes this of proven senders only")
-    if isinstance(error, Retry):
-        return Again(fingerprint.plain(error.why, 500), after=error.after)
+    if isinstance(error, Retry) and isinstance(why, str) and (after is None or isinstance(after, int | float)):
+        return Again(fingerprint.plain(why, 500), after=after)
     return Said("failed", "handler-error", fingerprint.in_words(error), fingerprint.fingerprint(error, own_file), error=error)
+
+
+def _of(error: BaseException, name: str) -> object:
+    try:
+        return getattr(error, name, None)
+    except BaseException:  # noqa: BLE001 - a property of somebody else's class
+        return None
 
 
 def composed(said: Said, facts: Facts) -> bytes:

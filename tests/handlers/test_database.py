@@ -52,6 +52,20 @@ def test_a_repeat_takes_the_word_that_was_said_instead_of_calling(stage: MakeSta
     assert done(url) == ["no. 1", "no. 2"]
 
 
+def test_a_word_is_kept_whatever_encoding_the_database_speaks(stage: MakeStage, url: str) -> None:
+    """A database of initdb's under LC_ALL=C is not UTF-8, and a handler may choose another."""
+
+    def handle(mail: Any) -> Reply:
+        mail.db.set_client_encoding("LATIN1")
+        do(mail)
+        return Reply("Das macht 5 € für Sie.")
+
+    first = stage(handle, url=url).process([routed(1)])
+    assert outcomes(first) == ["handled"]
+    assert stage(handle, url=url).process([routed(1)]) == first
+    assert done(url) == ["no. 1"]
+
+
 def test_a_batch_looks_its_keys_up_at_once(stage: MakeStage, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One query for all of them, however many."""
     made = stage(lambda _mail: None, url=url)

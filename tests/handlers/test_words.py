@@ -18,8 +18,9 @@ from handlers.word import Said
 from postroom.archive import ObjectArchive
 from postroom.oopses import OopsReports
 from streams.faults import Hold, Newer
+from streams.judging import Judge
 from streams.record import Record
-from streams.stage import Again, Failure
+from streams.stage import Again, Failure, Result
 from tests.handlers.kit import TOPICS, facts_of_draft, one, outcome_of, outcomes, raw_mail, record_of, routed, written
 from topology.records import facts_of
 
@@ -28,6 +29,41 @@ MakeStage = Callable[..., HandlerStage]
 
 class Unauthorised(Exception):
     """The sort of error that a web front end turns into a page and does not report."""
+
+
+class Bare(Refuse):
+    """One that does not call ours."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class BareRetry(Retry):
+    """Likewise."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class Titled(Bare):
+    """One that has its text by itself."""
+
+    text = "no such bug"
+
+
+class Ending(Exception):
+    """One that ends the program when somebody looks at it."""
+
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Shy:
+    """A value that does not want to be looked at."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        raise ValueError("no")
 
 
 def says(value: Any, *, later: bool = False) -> Callable[[Any], Any]:
@@ -67,12 +103,18 @@ WORDS = [
     (1, "failed handler-error"),
     ("yes", "failed handler-error"),
     (Refuse, "failed handler-error"),
+    (Bare(), "failed handler-error"),
+    (BareRetry(), "failed handler-error"),
+    (Titled(), "returned refused"),
+    (Ending(), "failed handler-error"),
+    (10**5000, "failed handler-error"),
+    (Shy(), "failed handler-error"),
     (Reply("x", headers={"To": "everybody@example.org"}), "failed handler-error"),
 ]
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["def", "async def"])
-@pytest.mark.parametrize(("value", "word"), WORDS, ids=[repr(value)[:40] for value, _ in WORDS])
+@pytest.mark.parametrize(("value", "word"), WORDS, ids=[f"{number}-{type(value).__name__}" for number, (value, _) in enumerate(WORDS)])
 def test_each_word_has_its_outcome(stage: MakeStage, value: Any, word: str, later: bool) -> None:
     """Row A9 and DESIGN.md section 5: whatever a handler returns or raises ends as one outcome, and the next mail is handled."""
     results = stage(says(value, later=later)).process([routed(1), routed(2, recipient="next@foo.example")])
@@ -97,6 +139,26 @@ def test_an_error_is_logged_with_its_traceback_and_reported(stage: MakeStage, tm
     assert failure.key == b"ada@example.org"
     assert outcome.detail == "ValueError: broken"
     assert outcome.attempts == 1
+
+
+def test_where_the_runtime_itself_raises_the_others_of_the_batch_are_not_called_again(stage: MakeStage) -> None:
+    """The runner finds by halves which it is."""
+    called: list[str] = []
+
+    async def handle(mail: Any) -> None:
+        called.append(mail.recipient)
+        if mail.recipient == "3@foo.example":
+            for task in asyncio.all_tasks():
+                task.cancel()
+
+    made = stage(handle)
+    records = [routed(number, recipient=f"{number}@foo.example") for number in range(8)]
+    judge = Judge(made, None, lambda: 0)
+    results: list[Result] = []
+    while len(results) < len(records):
+        results += judge.results(records[len(results) :])
+    assert {place for place, word in enumerate(outcomes(results)) if word != "handled"} <= {3}
+    assert [recipient for recipient in called if recipient != "3@foo.example"] == [f"{n}@foo.example" for n in (0, 1, 2, 4, 5, 6, 7)]
 
 
 def test_a_refusal_keeps_its_whole_text_and_is_no_error(stage: MakeStage, caplog: pytest.LogCaptureFixture) -> None:
