@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from postroom.outbox import Letter, Outbox, Send
+from streams.faults import Hold
 from streams.record import Draft, Position, Record
 from streams.retries import attempts
 from streams.stage import FOLLOWS, Again, Alive, Failure, Result, Stage, between, nothing
@@ -111,13 +112,15 @@ class Postman(Stage):
             self._limits.forget(partition)
 
     def process(self, records: Sequence[Record]) -> list[Result]:
-        """One event a record, or Again. Raises Hold when relay, outbox or archive are away, Newer."""
+        """One event a record, or Again. When relay, outbox or archive go away in the middle, what was sent before gets its events, and the
+        next call raises Hold, as this one does where nothing was sent; or Newer."""
         jobs = [self._job(record) for record in records]
         due = [job for job in jobs if not job.limited and not job.sent_at]
         originals = fetched(
             self._mails, [job.facts.raw for job in due if job.with_original and job.facts.raw and not job.facts.envelope.archived]
         )
         waiting: set[str] = set()
+        done = 0
         with self._outbox.opened() as send:
             for job in jobs:
                 if job.to in waiting:
@@ -125,10 +128,16 @@ class Postman(Stage):
                 elif job.limited:
                     job.result = [event(self._topics, job.facts, "silent", rule=job.limited, to=job.to, at=rfc3339(job.record.time))]
                 else:
-                    job.result = self._send(job, originals, send)
+                    try:
+                        job.result = self._send(job, originals, send)
+                    except Hold:
+                        if not done:
+                            raise
+                        break
                     if isinstance(job.result, Again):
                         waiting.add(job.to)
-        return [job.result for job in jobs]
+                done += 1
+        return [job.result for job in jobs[:done]]
 
     def failed(self, record: Record, failure: Failure) -> list[Draft]:
         """A fault about one reply is `given-up`, never an OOPS about an OOPS."""

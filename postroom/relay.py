@@ -27,6 +27,9 @@ _LOOK_TIMEOUT = 5.0
 _DATA_TIMEOUT = 240.0
 """Seconds to wait for the answer to the mail itself: a relay may look into it first, and one that we leave too soon gets it twice.
 RFC 5321 section 4.5.3.2.6 asks for ten minutes, but after five a Kafka broker takes the partition away."""
+_RCPT_TIMEOUT = 90.0
+"""Seconds to wait for the answer to RCPT: a relay may ask the recipient's server first. RFC 5321 section 4.5.3.2.3 asks for five minutes,
+for which all other letters would wait."""
 _CREDENTIALS = frozenset({530, 534, 535, 538})
 """Codes by which a relay asks for other credentials (RFC 4954 section 6): settings are at fault, not the letter."""
 _HANG_UPS = 3
@@ -106,7 +109,7 @@ class Relay:
         raise Hold("relay", f"replies.smtp: {self._host}:{self._port}: {why}")
 
     def hung_up_often(self, reply_id: str) -> bool:
-        """Counts that the relay took all of a letter's commands and then hung up on the letter; whether that was once too often."""
+        """Counts that the relay welcomed us and then hung up on a letter, or on its recipient; whether that was once too often."""
         self._hang_ups[reply_id] = self._hang_ups.get(reply_id, 0) + 1
         return self._hang_ups[reply_id] >= _HANG_UPS
 
@@ -150,7 +153,16 @@ class _Connection:
         return None
 
     def _rcpt(self, smtp: smtplib.SMTP, letter: Letter) -> Verdict | None:
-        code, word = smtp.docmd("RCPT", f"TO:<{letter.to}>")
+        if smtp.sock:
+            smtp.sock.settimeout(_RCPT_TIMEOUT)
+        try:
+            code, word = smtp.docmd("RCPT", f"TO:<{letter.to}>")
+        except (smtplib.SMTPServerDisconnected, TimeoutError) as error:
+            return self._hung_up(letter, error)
+        if code == 421 and self._relay.hung_up_often(letter.reply_id):
+            _leave(smtp)
+            self._smtp = None
+            return Verdict("later", _reply(code, word))
         return None if code // 100 == 2 else self._unwelcome(code, word)
 
     def _data(self, smtp: smtplib.SMTP, letter: Letter, message: bytes) -> Verdict:
@@ -160,14 +172,18 @@ class _Connection:
             code, word = smtp.data(message)
         except smtplib.SMTPDataError as error:
             code, word = error.smtp_code, _octets(error.smtp_error)
-        except (smtplib.SMTPServerDisconnected, TimeoutError):
-            if not self._relay.hung_up_often(letter.reply_id):
-                raise
-            self._smtp = None
-            return Verdict("later", "the relay hangs up on this mail")
+        except (smtplib.SMTPServerDisconnected, TimeoutError) as error:
+            return self._hung_up(letter, error)
         if smtp.sock:
             smtp.sock.settimeout(_TIMEOUT)
         return SENT if code == 250 else self._unwelcome(code, word)
+
+    def _hung_up(self, letter: Letter, error: Exception) -> Verdict:
+        """Raises the error, which is about the relay, unless that was once too often."""
+        if not self._relay.hung_up_often(letter.reply_id):
+            raise error
+        self._smtp = None
+        return Verdict("later", "the relay hangs up on this mail")
 
     def _unwelcome(self, code: int, word: bytes) -> Verdict:
         """What a refusal of one letter means; holds where it is not about the letter: the relay shuts down (421), asks for

@@ -25,11 +25,12 @@ class Taken:
 @dataclass
 class Moods:
     """How the relay answers. rcpt, data: address or a word of the mail -> the answer that it gets. hang_up: on mails with one of these
-    words the connection is dropped without an answer. mail: the answer to MAIL."""
+    words the connection is dropped without an answer; hang_up_on: likewise for these addresses. mail: the answer to MAIL."""
 
     rcpt: dict[str, str] = field(default_factory=dict)
     data: dict[bytes, str] = field(default_factory=dict)
     hang_up: set[bytes] = field(default_factory=set)
+    hang_up_on: set[str] = field(default_factory=set)
     mail: str | None = None
     taken: list[Taken] = field(default_factory=list)
     connections: int = 0
@@ -48,8 +49,12 @@ class Moods:
         envelope.mail_options.extend(options)
         return "250 OK"
 
-    async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:  # noqa: N802
+    async def handle_RCPT(self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:  # noqa: N802
         """By address."""
+        if address in self.hang_up_on:
+            assert isinstance(server.transport, asyncio.WriteTransport)
+            server.transport.abort()
+            await asyncio.sleep(0)
         if address in self.rcpt:
             return self.rcpt[address]
         envelope.rcpt_tos.append(address)

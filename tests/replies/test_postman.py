@@ -210,19 +210,22 @@ def test_what_cannot_be_sent_is_given_up(tmp_path: Path, failure: Failure, rule:
 
 
 def test_a_relay_that_leaves_half_way_gets_nothing_twice() -> None:
-    """R5: the batch comes again when it is back, and what was sent is known, with the time at which it was."""
+    """R5: what was sent before has its events at once, so that a stop meanwhile forgets nothing. Where these are not committed the batch
+    comes again, and what was sent is known, with the time at which it was."""
     moods = Moods(rcpt={"2@example.org": "421 shutting down"})
     records = [reply_to(f"{n}@example.org", offset=n, number=n) for n in range(4)]
     with relay(moods) as port:
         post = Post(Relay(f"smtp://127.0.0.1:{port}"))
-        for _ in range(2):
-            with pytest.raises(Hold):
-                post.deliver(*records)
+        before = post.events(*records)
+        assert [event.status for event in before] == ["sent"] * 2
+        with pytest.raises(Hold):
+            post.deliver(*records[2:])
         moods.rcpt.clear()
         post.postman.revoked(frozenset({0}))
         post.postman.assigned(frozenset({0}))
         events = post.events(*records)
         assert post.events(*records) == events
+        assert events[:2] == before
     assert [event.status for event in events] == ["sent"] * 4
     assert [taken.rcpt_to[0] for taken in moods.taken] == [f"{n}@example.org" for n in range(4)]
 

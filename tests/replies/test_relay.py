@@ -152,9 +152,9 @@ def test_a_mail_that_is_larger_than_the_relay_takes_is_given_up() -> None:
     assert big.why.startswith("552")
 
 
-def test_a_relay_that_hangs_up_on_one_mail_three_times_is_not_away() -> None:
+@pytest.mark.parametrize("moods", [Moods(hang_up={b"poison"}), Moods(hang_up_on={ANN}), Moods(rcpt={ANN: "421 4.7.1 too many today"})])
+def test_a_relay_that_hangs_up_on_one_mail_or_address_three_times_is_not_away(moods: Moods) -> None:
     """Twice it may be the relay; then that letter waits, and those behind it go out."""
-    moods = Moods(hang_up={b"poison"})
     with relay(moods) as port:
         there = Relay(f"smtp://127.0.0.1:{port}")
         poison, other = _letter(text="poison"), _letter("cid@example.org", MAIL + b"another\n")
