@@ -10,6 +10,7 @@ from postroom.ingest.sources import Found, Sources, Unreadable
 from topology.envelope import KEPT
 from topology.facts import rfc3339
 
+DATED = b"From x Sun Mar  1 12:00:00 2026"
 PLAIN = b"From: ann@example.org\r\nSubject: hello\r\n\r\nGood day.\r\n"
 
 
@@ -79,11 +80,49 @@ def test_quoted_from_lines_lose_one_mark(tmp_path: Path) -> None:
         b'From "ann b"@example.org Sat Dec  6 13:46:11 2014 remote from here',
         b"From ???@??? Sat Dec 06 13:46:11 2014",
         b"From - Fri Dec 13 15:01 1996",
+        b"From ann@example.org Mon Jan  1 00:00:00 2024 GMT",
+        b"From ann@example.org Mon Jan  1 00:00:00 2024 +0000 (UTC)",
+        b"From ann@example.org 1 Jan 2024 00:00:00 +0000",
+        b"From ann@example.org Jan  1 00:00:00 2024",
     ],
 )
 def test_separators_as_programs_write_them(separator: bytes, tmp_path: Path) -> None:
-    box = write(tmp_path, "box", b"From x\nSubject: 1\n\n1\n\n" + separator + b"\nSubject: 2\n\n2\n")
+    box = write(tmp_path, "box", DATED + b"\nSubject: 1\n\n1\n\n" + separator + b"\nSubject: 2\n\n2\n")
     assert mails(box) == [b"Subject: 1\n\n1\n", b"Subject: 2\n\n2\n"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("separator", [b"From ", b"From ann@example.org", b"From ann@example.org 2024-01-01T00:00:00Z"])
+def test_where_the_first_separator_has_no_date_no_other_needs_one(separator: bytes, end: bytes, tmp_path: Path) -> None:
+    """Such are Thunderbird's mailboxes."""
+    raws = [end.join([b"Subject: %d" % number, b"", b"From here on", b"", b">From: x", b"From ", b"", b"text", b""]) for number in range(3)]
+    box = write(tmp_path, "Inbox", b"".join(separator + end + raw + end for raw in raws))
+    boxed = found(box)
+    assert [one.mail.raw for one in boxed if isinstance(one, Found)] == raws
+    assert [one.done for one in boxed if isinstance(one, Found)] == [box.stat().st_size * number // 3 for number in (1, 2, 3)]
+    box.write_bytes(b"".join(separator + end + raw + end for raw in raws[:2]))
+    assert mails(box) == raws[:2]
+
+
+def test_a_new_thunderbird_goes_on_with_the_mailbox_of_an_old_one(tmp_path: Path) -> None:
+    raws = [b"X-Mozilla-Status: 0001\r\nSubject: %d\r\n\r\ntext\r\n" % number for number in range(4)]
+    starts = [b"From - Mon Jan  1 00:00:00 2024\r\n"] * 2 + [b"From \r\n"] * 2
+    assert mails(write(tmp_path, "Inbox", b"".join(start + raw + b"\r\n" for start, raw in zip(starts, raws, strict=True)))) == raws
+
+
+@pytest.mark.parametrize(
+    ("separator", "time"),
+    [
+        (b"Mon Jan  1 00:00:00 2024 GMT", "2024-01-01T00:00:00.000Z"),
+        (b"Mon Jan  1 00:00:00 2024 EST", "2024-01-01T05:00:00.000Z"),
+        (b"Mon, 1 Jan 2024 00:00:00 +0100 (CET)", "2023-12-31T23:00:00.000Z"),
+        (b"1 Jan 2024 00:00:00 +0100", "2023-12-31T23:00:00.000Z"),
+        (b"Jan  1 00:00:00 2024", "2024-01-01T00:00:00.000Z"),
+    ],
+)
+def test_the_time_of_a_separator_as_programs_write_it(separator: bytes, time: str, tmp_path: Path) -> None:
+    boxed = found(write(tmp_path, "box", b"From ann@example.org " + separator + b"\n" + PLAIN))
+    assert [rfc3339(one.time) for one in boxed if isinstance(one, Found)] == [time]
 
 
 @pytest.mark.parametrize(
@@ -94,10 +133,26 @@ def test_separators_as_programs_write_them(separator: bytes, tmp_path: Path) -> 
         b"From Sun Mar 1",
         b"From x " + b"y" * 2000 + b" Sun Mar  1 12:00:00 2026",
         b"From " + b"Sun " * 240,
+        b"From ",
+        b"From ann@example.org",
+        b"From ann 1 Jan 2024 00:00:00",
+        b"From ann Jan  1 00:00:00 2024 GMT",
     ],
 )
-def test_text_that_only_begins_like_a_separator_stays_text(line: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", [DATED, b"From x"])
+def test_text_that_only_begins_like_a_separator_stays_text(line: bytes, first: bytes, tmp_path: Path) -> None:
     raw = b"Subject: 1\n\n1\n\n" + line + b"\n2\n"
+    assert mails(write(tmp_path, "box", first + b"\n" + raw)) == [raw]
+
+
+@pytest.mark.parametrize("line", [b"From Monday on", b"From ", b"From ann@example.org", b"From 1 Jan 2024 00:00:00", b"From 1 Jan 10:00"])
+def test_in_a_mailbox_of_dates_text_stays_text_before_what_looks_like_a_field(line: bytes, tmp_path: Path) -> None:
+    raw = b"Subject: 1\n\n1\n\n" + line + b"\nNote: 2\n"
+    assert mails(write(tmp_path, "box", DATED + b"\n" + raw)) == [raw]
+
+
+def test_without_dates_an_address_on_the_web_is_no_field(tmp_path: Path) -> None:
+    raw = b"Subject: 1\n\n1\n\nFrom our pages\nhttp://example.org/\n"
     assert mails(write(tmp_path, "box", b"From x\n" + raw)) == [raw]
 
 
