@@ -70,7 +70,7 @@ class Sources:
 
     def _places(self) -> "Iterator[_Place | Unreadable]":
         for path in self._paths:
-            if path.is_dir():
+            if os.path.isdir(path):  # Path.is_dir raises on a folder that may not be entered
                 yield from _walk(path)
             else:
                 yield _Place(path, named=True)
@@ -90,7 +90,7 @@ class Sources:
                     mail = read_mail(file, self._max_size)
                     yield Found(name, 0, mail, changed, mail.size)
         except OSError as error:
-            yield Unreadable(name, None if index is None else index + 1, f"cannot be read: {error.strerror or error}")
+            yield _unreadable(place.path, error, None if index is None else index + 1)
 
 
 class _Place(NamedTuple):
@@ -107,17 +107,15 @@ def _walk(root: Path) -> Iterator[_Place | Unreadable]:
     while waiting:
         folder = waiting.pop()
         try:
-            with os.scandir(folder) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            folders, files = _listed(folder)
         except OSError as error:
-            yield Unreadable(shown(folder), None, f"cannot be read: {error.strerror or error}")
+            yield _unreadable(folder, error)
             continue
-        folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
         if {"cur", "new"} <= {*folders}:
             yield from _maildir(folder)
             folders = [name for name in folders if name not in ("cur", "new", "tmp")]
         else:
-            yield from (_Place(folder / entry.name) for entry in found if entry.is_file())
+            yield from (_Place(file) if isinstance(file, Path) else file for file in files)
         waiting += [folder / name for name in reversed(folders)]
 
 
@@ -125,10 +123,35 @@ def _maildir(folder: Path) -> Iterator[_Place | Unreadable]:
     mails: list[Path] = []
     for part in (folder / "cur", folder / "new"):
         try:
-            mails += [part / entry.name for entry in os.scandir(part) if entry.is_file() and not entry.name.startswith(".")]
+            _, files = _listed(part)
         except OSError as error:
-            yield Unreadable(shown(part), None, f"cannot be read: {error.strerror or error}")
+            yield _unreadable(part, error)
+            continue
+        mails += [file for file in files if isinstance(file, Path) and not file.name.startswith(".")]
+        yield from (file for file in files if isinstance(file, Unreadable))
     yield from (_Place(path, named=True, single=True) for path in sorted(mails, key=lambda path: path.name))
+
+
+def _listed(folder: Path) -> tuple[list[str], list[Path | Unreadable]]:
+    """The folders in a folder, and its files, links to files with them; by name. What cannot be looked at, as a link to itself, is one
+    of the files. Raises OSError when the folder itself cannot be read."""
+    folders: list[str] = []
+    files: list[Path | Unreadable] = []
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            elif entry.is_file():
+                files.append(folder / entry.name)
+        except OSError as error:
+            files.append(_unreadable(folder / entry.name, error))
+    return folders, files
+
+
+def _unreadable(path: Path, error: OSError, index: int | None = None) -> Unreadable:
+    return Unreadable(shown(path), index, f"cannot be read: {error.strerror or error}")
 
 
 def _is_mail(path: Path, beginning: bytes) -> bool:

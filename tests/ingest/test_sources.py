@@ -209,6 +209,43 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path: Path) -> No
     assert isinstance(good, Found)
 
 
+def bad_link(folder: Path, name: str) -> Unreadable:
+    """What is found of a link to itself."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).symlink_to(name)
+    return Unreadable(str(folder / name), None, "cannot be read: Too many levels of symbolic links")
+
+
+def test_a_bad_link_in_a_folder_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, "1.eml", b"1" + PLAIN)
+    write(tmp_path, "3.eml", b"3" + PLAIN)
+    write(tmp_path, "sub/4.eml", b"4" + PLAIN)
+    bad = bad_link(tmp_path, "2")
+    (tmp_path / "5").symlink_to("1.eml/behind a file")
+    one, two, three, five, four = found(tmp_path)
+    assert two == bad
+    assert five == Unreadable(str(tmp_path / "5"), None, "cannot be read: Not a directory")
+    assert [mail.mail.raw for mail in (one, three, four) if isinstance(mail, Found)] == [b"1" + PLAIN, b"3" + PLAIN, b"4" + PLAIN]
+
+
+def test_a_bad_link_in_a_maildir_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    write(tmp_path, "cur/1.a:2,S", PLAIN)
+    write(tmp_path, "new/3.c", PLAIN)
+    bad = bad_link(tmp_path / "cur", "2.b:2,S")
+    unreadable, *rest = found(tmp_path)
+    assert unreadable == bad
+    assert [one.path for one in rest if isinstance(one, Found)] == [str(tmp_path / "cur/1.a:2,S"), str(tmp_path / "new/3.c")]
+
+
+def test_a_bad_link_that_is_named_itself_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    bad, good = bad_link(tmp_path, "2"), write(tmp_path, "3.eml", PLAIN)
+    unreadable, three = found(tmp_path / "2", good)
+    assert unreadable == bad
+    assert isinstance(three, Found)
+    (behind,) = found(tmp_path / "2" / "1.eml")
+    assert isinstance(behind, Unreadable)
+
+
 def test_a_name_that_is_not_utf_8_can_still_be_shown(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.eml"))
     path.write_bytes(PLAIN)
