@@ -1,6 +1,7 @@
 """Reading one mail piece by piece in bounded memory: kept whole up to a size, beyond it as its beginning, size and hash."""
 
 from hashlib import sha256
+from io import BytesIO
 from typing import NamedTuple, Protocol
 
 from topology.envelope import KEPT
@@ -28,31 +29,31 @@ class Keeper:
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
-        self._pieces: list[bytes] = []
-        self._pending = 0
+        self._most = max_size  # that is held in `_pending`
+        self._held = 0
+        self._pending = BytesIO()  # not a list: pieces may be lines of two octets
         self._size = 0
         self._hash = sha256()
         self._beginning: bytes | None = None
 
     def add(self, piece: bytes) -> None:
         """Takes the next octets of the mail."""
-        self._pieces.append(piece)
-        self._pending += len(piece)
-        if self._pending > (self._max_size if self._beginning is None else _BLOCK):
+        self._held += self._pending.write(piece)
+        if self._held > self._most:
             self._let_go()
 
     def done(self) -> Kept:
         """The mail; there will be no more of it."""
         if self._beginning is None:
-            raw = b"".join(self._pieces)
+            raw = self._pending.getvalue()
             return Kept(raw, len(raw), sha256(raw).hexdigest(), False)
         self._let_go()
         return Kept(self._beginning, self._size, self._hash.hexdigest(), True)
 
     def _let_go(self) -> None:
-        block = b"".join(self._pieces)
-        self._pieces.clear()
-        self._pending = 0
+        block = self._pending.getvalue()
+        self._pending = BytesIO()
+        self._held, self._most = 0, _BLOCK
         self._size += len(block)
         self._hash.update(block)
         if self._beginning is None:

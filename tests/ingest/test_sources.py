@@ -1,6 +1,7 @@
 """Where import finds mails, and the bytes that it finds."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -287,3 +288,18 @@ def test_an_oversized_mail_in_a_mailbox_leaves_its_neighbours_whole(tmp_path: Pa
     assert isinstance(three, Found)
     assert (two.mail.truncated, two.mail.size, len(two.mail.raw)) == (True, 150_000, KEPT)
     assert [one.mail.raw, three.mail.raw] == [b"Subject: 1\n\n1\n", b"Subject: 3\n\n3\n"]
+
+
+@pytest.mark.parametrize("size", [1 << 19, 1 << 20])
+def test_a_mail_of_short_lines_takes_no_more_memory_than_another(size: int, tmp_path: Path) -> None:
+    max_size = 1 << 19
+    box = write(tmp_path, "box", b"From x\n" + b"1\n" * (size // 2))
+    tracemalloc.start()
+    try:
+        (one,) = found(box, max_size=max_size)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(one, Found)
+    assert (one.mail.size, one.mail.truncated) == (size, size > max_size)
+    assert peak < 2 * max_size + (256 << 10)  # that of the file's buffer and the like
