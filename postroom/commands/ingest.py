@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     ctx: typer.Context,
-    paths: Annotated[list[Path], typer.Argument(help="Mails: .eml files, mboxes, Maildirs, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Mails: .eml and .emlx files, mboxes, Maildirs, or folders of them.")],
     sender: Sender = None,
     recipient: Recipients = None,
     received_at: Annotated[
@@ -53,10 +53,10 @@ def import_(
 
 
 def _import(acceptor: Acceptor, paths: list[Path], options: Options, as_json: bool) -> int:
-    counts = {"new": 0, "repeat": 0, "error": 0}
+    counts = {"new": 0, "repeat": 0, "error": 0, "skipped": 0}
     with gauge("importing", unit=None) as show:
         try:
-            for line in run_import(paths, options, acceptor, show):
+            for line in run_import(paths, options, acceptor, show, lambda count: counts.update(skipped=count)):
                 counts["error" if line.error else "repeat" if line.repeat else "new"] += 1
                 if as_json:
                     sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
@@ -68,8 +68,12 @@ def _import(acceptor: Acceptor, paths: list[Path], options: Options, as_json: bo
             return 2 if isinstance(stopped.__cause__, Fatal) else os.EX_TEMPFAIL
         finally:
             sys.stdout.buffer.flush()
+    skipped = f"{counts['skipped']} passed over that did not look like mail" if counts["skipped"] else None
     if not as_json:
-        print(f"{counts['new']} stored, {counts['repeat']} known already, {counts['error']} unreadable")
+        told = f"{counts['new']} stored, {counts['repeat']} known already, {counts['error']} unreadable"
+        print(f"{told}, {skipped}" if skipped else told)
+    elif skipped:
+        print(f"postroom: {skipped}", file=sys.stderr)
     return 1 if counts["error"] else 0
 
 

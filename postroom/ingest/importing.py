@@ -73,10 +73,17 @@ def parse_received_at(text: str) -> ReceivedAt:
         raise ValueError(f"--received-at {text!r}: expected header, now, or a time such as 2026-03-01T12:00:00Z") from error
 
 
-def run_import(paths: Iterable[Path], options: Options, acceptor: Acceptor, report: Report | None = None) -> Iterator[Imported]:
+def run_import(
+    paths: Iterable[Path],
+    options: Options,
+    acceptor: Acceptor,
+    report: Report | None = None,
+    skipped: Callable[[int], None] | None = None,
+) -> Iterator[Imported]:
     """Stores the mails under `paths`, in order, and yields what became of each once it is durable. Goes on past files that cannot be
-    read and mails that the log will never take. Raises ImportStopped when the log or archive is away, after all that was stored
-    before has been yielded; Fatal when the log cannot be used at all."""
+    read and mails that the log will never take. skipped: called at the end with the number of files in folders that did not look
+    like mail. Raises ImportStopped when the log or archive is away, after all that was stored before has been yielded; Fatal when the
+    log cannot be used at all."""
     sources = Sources(paths, acceptor.max_size)
     total = sources.total() if report else 0
     for batch in _batches(sources):
@@ -84,6 +91,8 @@ def run_import(paths: Iterable[Path], options: Options, acceptor: Acceptor, repo
         last = batch[-1]
         if report and isinstance(last, Found):
             report(last.done, total)
+    if skipped:
+        skipped(sources.skipped)
 
 
 def _batches(sources: Iterable[Found | Unreadable]) -> Iterator[list[Found | Unreadable]]:

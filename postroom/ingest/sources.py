@@ -8,13 +8,15 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import NamedTuple
 
-from postroom.ingest import mbox
+from postroom.ingest import emlx, mbox
 from postroom.ingest.reading import Kept, read_mail
 from topology import head
 
 _BUFFER = 64 << 10
 _PEEK = 8 << 10
 """Octets by which a file is recognised."""
+_MARK = b"\xef\xbb\xbf"
+"""UTF-8's byte order mark, which some programs write before the mail; no part of it."""
 _BOXES = (".mbox", ".mbx")
 _FIELD = re.compile(rb"[A-Za-z][A-Za-z0-9_-]*[ \t]*:")
 _TELLING = re.compile(rb"^(?:return-path|received|from|date|message-id|subject|to)[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -44,7 +46,7 @@ class Unreadable:
 
 class Sources:
     """The mails under some paths. A file that is named itself is taken as mail whatever is in it. In directories (with those below
-    them, by name; links to folders are not followed) what is called .eml or .mbox, or looks like mail, is. A Maildir is known by
+    them, by name; links to folders are not followed) what is called .eml, .emlx or .mbox, or looks like mail, is. A Maildir is known by
     its cur and new; its mails come by file name, which begins with the time of arrival. Every iteration begins afresh."""
 
     def __init__(self, paths: Iterable[Path], max_size: int) -> None:
@@ -81,14 +83,19 @@ class Sources:
             with BufferedReader(FileIO(place.path), _BUFFER) as file:
                 changed = os.fstat(file.fileno()).st_mtime_ns // 1_000_000
                 beginning = file.peek(_PEEK)[:_PEEK]
+                start = 0 if place.single else _mark(beginning)
+                beginning = beginning[len(file.read(start)) :]
                 if not place.named and not _is_mail(place.path, beginning):
                     self.skipped += 1
                 elif mbox.starts(beginning) and not place.single:
                     for index, boxed in enumerate(mbox.mails(file, self._max_size)):
-                        yield Found(name, index, boxed.mail, changed if boxed.time is None else boxed.time, boxed.end)
+                        yield Found(name, index, boxed.mail, changed if boxed.time is None else boxed.time, start + boxed.end)
+                elif place.path.suffix.lower() == emlx.SUFFIX and emlx.starts(beginning) and not place.single:
+                    mail = emlx.mail(file, self._max_size)
+                    yield Found(name, 0, mail, changed, mail.size)
                 elif beginning or place.path.suffix not in _BOXES:
                     mail = read_mail(file, self._max_size)
-                    yield Found(name, 0, mail, changed, mail.size)
+                    yield Found(name, 0, mail, changed, start + mail.size)
         except OSError as error:
             yield _unreadable(place.path, error, None if index is None else index + 1)
 
@@ -154,8 +161,14 @@ def _unreadable(path: Path, error: OSError, index: int | None = None) -> Unreada
     return Unreadable(shown(path), index, f"cannot be read: {error.strerror or error}")
 
 
+def _mark(beginning: bytes) -> int:
+    """The octets of a mark that stands before a header or a mailbox."""
+    rest = beginning.removeprefix(_MARK)
+    return len(beginning) - len(rest) if mbox.starts(rest) or _FIELD.match(rest) else 0
+
+
 def _is_mail(path: Path, beginning: bytes) -> bool:
-    if path.suffix.lower() in (".eml", *_BOXES) or mbox.starts(beginning):
+    if path.suffix.lower() in (".eml", emlx.SUFFIX, *_BOXES) or mbox.starts(beginning):
         return True
     return bool(_FIELD.match(beginning) and _TELLING.search(head.split(beginning)[0]))
 

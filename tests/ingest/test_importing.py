@@ -189,3 +189,14 @@ def test_below_min_free_the_import_stops(place: Place, tmp_path: Path) -> None:
     acceptor = place.acceptor(room=Room(1 << 60, [tmp_path]))
     with pytest.raises(ImportStopped, match=r"ingest\.min_free"):
         list(run_import([mailbox(tmp_path / "box", 1)], Options(), acceptor))
+
+
+def test_files_in_folders_that_do_not_look_like_mail_are_counted(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "mails"
+    folder.mkdir()
+    mailbox(folder / "box", 1)
+    for name in ("notes.txt", "box.msf"):
+        (folder / name).write_bytes(b"no mail\n")
+    skipped: list[int] = []
+    assert len(list(run_import([folder], Options(), place.acceptor(), skipped=skipped.append))) == 1
+    assert skipped == [2]

@@ -12,6 +12,7 @@ from topology.envelope import KEPT
 from topology.facts import rfc3339
 
 DATED = b"From x Sun Mar  1 12:00:00 2026"
+MARK = b"\xef\xbb\xbf"
 PLAIN = b"From: ann@example.org\r\nSubject: hello\r\n\r\nGood day.\r\n"
 
 
@@ -34,6 +35,46 @@ def write(folder: Path, name: str, data: bytes) -> Path:
 @pytest.mark.parametrize("data", [PLAIN, b"", b"\x00" * 5000, b"no header here", b"\nbody only", b"From : x <a@b.org>\n\nx", b">From x\n"])
 def test_a_file_that_is_named_is_one_mail_whatever_is_in_it(data: bytes, tmp_path: Path) -> None:
     assert mails(write(tmp_path, "something", data)) == [data]
+
+
+def test_a_byte_order_mark_before_a_header_or_a_mailbox_is_no_part_of_it(tmp_path: Path) -> None:
+    write(tmp_path, "1", MARK + PLAIN)
+    write(tmp_path, "2.eml", MARK + b"X-Note: a\n\n")
+    write(tmp_path, "3", MARK + DATED + b"\nSubject: 1\n\n")
+    sources = Sources([tmp_path], 1000)
+    assert mails(tmp_path) == [PLAIN, b"X-Note: a\n\n", b"Subject: 1\n"]
+    assert mails(tmp_path / "1") == [PLAIN]
+    assert [one.done for one in sources if isinstance(one, Found)][-1] == sources.total()
+
+
+def test_a_byte_order_mark_stays_in_a_maildir_and_before_what_is_no_header(tmp_path: Path) -> None:
+    write(tmp_path, "cur/1", MARK + PLAIN)
+    (tmp_path / "new").mkdir()
+    assert mails(tmp_path, write(tmp_path, "text", MARK + b"text only")) == [MARK + PLAIN, MARK + b"text only"]
+
+
+LIST = b'<?xml version="1.0" encoding="UTF-8"?>\n<plist version="1.0"><dict/></plist>\n'
+
+
+@pytest.mark.parametrize("mail", [PLAIN, DATED + b"\n\n" + PLAIN, b"", b"x" * 300_000])
+def test_an_emlx_file_gives_its_mail_without_count_and_list(mail: bytes, tmp_path: Path) -> None:
+    path = write(tmp_path, "INBOX.mbox/Messages/1.partial.emlx", b"%-10d\n" % len(mail) + mail + LIST)
+    (whole,) = found(path, max_size=300_000)
+    assert isinstance(whole, Found)
+    assert whole.mail.raw == mail
+    assert found(tmp_path, max_size=300_000) == [whole]
+    (small,) = found(path, max_size=200_000)
+    assert isinstance(small, Found)
+    assert (small.mail.size, small.mail.digest) == (whole.mail.size, whole.mail.digest)
+
+
+def test_an_emlx_file_that_ends_before_its_mail_cannot_be_read(tmp_path: Path) -> None:
+    short = write(tmp_path, "1.emlx", b"100\n" + PLAIN)
+    write(tmp_path, "2.emlx", PLAIN)
+    first, second = found(tmp_path)
+    assert first == Unreadable(str(short), None, f"cannot be read: it ends after {len(PLAIN)} of the 100 octets that its first line counts")
+    assert isinstance(second, Found)
+    assert second.mail.raw == PLAIN
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
