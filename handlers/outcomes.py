@@ -92,8 +92,8 @@ class Outcomes:
         if outcome is None or outcome.oops_id is None:
             return
         name, detail = self._handler, said.detail or ""
-        behind = f"\n{traceback.rstrip()}" if traceback else ""
-        log.error("mail %s: handler %s: %s, %s: %s%s", mail_id, name, said.reason, outcome.oops_id, detail, behind, exc_info=said.error)
+        words = (mail_id, name, said.reason, outcome.oops_id, detail)
+        log.error("mail %s: handler %s: %s, %s: %s", *words, exc_info=said.error, extra={"traceback": traceback})
         self._oopses.record(
             outcome.oops_id,
             mail_id=mail_id,

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from postroom.printable import log_to_stderr, tell
 from postroom.settings import SettingsError
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
@@ -105,7 +106,7 @@ def _options(
     level = logging.getLevelName(log_level.upper())
     if not isinstance(level, int):
         raise typer.BadParameter(f"{log_level!r} is no level: write debug, info, warning or error", param_hint="--log-level")
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    log_to_stderr(level)
     ctx.obj = config
 
 
@@ -149,8 +150,7 @@ def _mute() -> None:
 
 
 def _say(error: Exception, status: int) -> None:
-    for line in str(error).splitlines():
-        print(f"postroom: {line}", file=sys.stderr)
+    tell(str(error))
     sys.exit(status)
 
 

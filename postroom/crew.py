@@ -3,6 +3,7 @@
 They are spawned and not forked: a broker's client has threads, and a connection to SQLite may not cross a fork.
 """
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Generic, Literal, Protocol, Self, TypeVar
 
 from postroom import collecting
+from postroom.printable import log_to_stderr
 
 Tick = Callable[[int], None]
 """Told with how much more is done."""
@@ -107,7 +109,7 @@ class _Hand:
     def __init__(self, make: Callable[[], Worker[Any, Any]]) -> None:
         context = multiprocessing.get_context("spawn")
         self.line, other = context.Pipe()
-        self._process = context.Process(target=_work, args=(other, make), daemon=True)
+        self._process = context.Process(target=_work, args=(other, make, logging.getLogger().getEffectiveLevel()), daemon=True)
         self._process.start()
         other.close()
 
@@ -147,8 +149,9 @@ def _heard(busy: Iterable[_Hand], tick: Tick) -> Iterator[tuple[_Hand, Any]]:
             yield by_line[line], word
 
 
-def _work(line: Connection, make: Callable[[], Worker[Any, Any]]) -> None:
-    """The process."""
+def _work(line: Connection, make: Callable[[], Worker[Any, Any]], level: int) -> None:
+    """The process. level: what it logs."""
+    log_to_stderr(level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us hears it too, and ends us
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody waits for us any more
         try:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from postroom.printable import safe
 from postroom.reading.out import Out, stop
-from postroom.reading.render import Part, safe
+from postroom.reading.render import Part
 from postroom.settings import SettingsError
 from postroom.site import Site, from_context
 from topology.address import key

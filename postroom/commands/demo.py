@@ -14,6 +14,7 @@ from rich.text import Text
 
 from postroom import demo as demonstration
 from postroom.commands.reading import find
+from postroom.printable import LogLines
 from postroom.reading.draw import as_renderable
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.rows import Found
@@ -56,7 +57,7 @@ def demo(folder: Folder = Path("postroom-demo")) -> None:
 def _log_to(file: Path) -> None:
     """The demo provokes errors, so what it logs goes to a file; the terminal is for its tables."""
     handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(LogLines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().handlers = [handler]
 
 

@@ -12,6 +12,7 @@ from postroom.bar import gauge
 from postroom.ingest.accept import Acceptor
 from postroom.ingest.importing import Imported, ImportStopped, Options, parse_received_at, run_import
 from postroom.ingest.pipe import run_pipe
+from postroom.printable import safe, tell
 from postroom.settings import SettingsError
 from postroom.site import Site, from_context
 from streams.errors import Fatal, LogError
@@ -61,10 +62,10 @@ def _import(acceptor: Acceptor, paths: list[Path], options: Options, as_json: bo
                 if as_json:
                     sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
                 elif line.error:
-                    print(f"postroom: {_place(line)}: {line.error}", file=sys.stderr)
+                    tell(safe(f"{_place(line)}: {line.error}"))
         except ImportStopped as stopped:
             sys.stdout.flush()
-            print(f"postroom: {stopped}; the same command goes on from there", file=sys.stderr)
+            tell(f"{safe(str(stopped))}; the same command goes on from there")
             return 2 if isinstance(stopped.__cause__, Fatal) else os.EX_TEMPFAIL
         finally:
             sys.stdout.buffer.flush()
@@ -91,10 +92,10 @@ def pipe(ctx: typer.Context, sender: Sender = None, recipient: Recipients = None
     try:
         came = run_pipe(sys.stdin.buffer, sender, tuple(recipient or ()), _acceptor(from_context(ctx)))
     except Exception as error:  # noqa: BLE001 - whatever it is, the mail server must not take it for the mail's fault
-        print(f"postroom: {error if isinstance(error, SettingsError | LogError | Hold) else repr(error)}", file=sys.stderr)
+        tell(str(error) if isinstance(error, SettingsError | LogError | Hold) else repr(error))
         sys.exit(os.EX_TEMPFAIL)
     if came.why:
-        print(f"postroom: {came.why}", file=sys.stderr)
+        tell(came.why)
     sys.exit(came.status)
 
 

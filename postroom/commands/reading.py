@@ -11,6 +11,7 @@ import typer
 
 from postroom.bar import bar
 from postroom.erasing.unfinished import unfinished
+from postroom.printable import safe
 from postroom.reading.documents import Gone, as_document, bytes_of, oops_id_of, report_document, report_parts
 from postroom.reading.failures import grouped
 from postroom.reading.finding import Ambiguous, NotFound, resolve
@@ -23,7 +24,7 @@ from postroom.reading.out import Out, stop
 from postroom.reading.outcomes import Outcomes
 from postroom.reading.pending import pending as waiting
 from postroom.reading.references import References
-from postroom.reading.render import SHORT_ID, outcome_parts, safe
+from postroom.reading.render import SHORT_ID, outcome_parts
 from postroom.reading.scan import Scan
 from postroom.reading.selectors import Selectors
 from postroom.reading.tail import Tail

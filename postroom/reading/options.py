@@ -8,6 +8,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from postroom.printable import tell
 from postroom.reading.selectors import SelectorError, Selectors
 
 P = ParamSpec("P")
@@ -65,7 +66,7 @@ def selecting(command: Callable[P, R]) -> Callable[..., R]:
         try:
             return command(*args, selectors=Selectors(**given), **values)  # type: ignore[arg-type]
         except SelectorError as error:
-            print(f"postroom: {error}", file=sys.stderr)
+            tell(str(error))
             sys.exit(2)
 
     made: Any = with_options

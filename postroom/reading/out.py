@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
+from postroom.printable import tell
 from postroom.reading.draw import as_parts, as_renderable
-from postroom.reading.render import Part, plain, safe, styled
+from postroom.reading.render import Part, plain, styled
 from postroom.reading.timeline import Story
 
 if TYPE_CHECKING:
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
 def stop(why: str, status: int) -> NoReturn:
     """Ends the command with that exit status, and a line or some on standard error."""
-    for line in why.splitlines():
-        print(f"postroom: {safe(line)}", file=sys.stderr)
+    tell(why)
     sys.exit(status)
 
 

@@ -4,6 +4,7 @@ make it safe."""
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from postroom.printable import safe
 from postroom.reading.rows import Row
 
 if TYPE_CHECKING:
@@ -16,18 +17,6 @@ SHORT_ID = 12
 
 Part = tuple[str, str]
 """Text with its style, "" for none."""
-
-
-def safe(text: str) -> str:
-    """Text out of a mail as a terminal may show it: whatever could move the cursor, change colours, turn the direction of reading
-    or hide itself is written as an escape (Unicode's categories Cc, Cf, Cs, Co, Cn, Zl, Zp)."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else " " if char == "\N{NO-BREAK SPACE}" else _escaped(char) for char in text)
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def plain(parts: Iterable[Part]) -> str:

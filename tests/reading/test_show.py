@@ -7,9 +7,9 @@ import orjson
 import pytest
 from rich.console import Console
 
+from postroom.printable import safe
 from postroom.reading.draw import as_renderable
 from postroom.reading.gathering import gather
-from postroom.reading.render import safe
 from postroom.reading.timeline import passed
 from postroom.reading.timeline import story as story_of
 from postroom.site import Site

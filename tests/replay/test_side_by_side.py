@@ -1,5 +1,6 @@
 """Processes side by side come to what one alone comes to, and say what kept them from it."""
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -35,6 +36,8 @@ class Squares:
             os._exit(9)
         if task == 42:
             raise OddError(1, 2)
+        if task == 77:
+            logging.getLogger("postroom").warning("task \x1b%d", task)
         tick(1)
         return task * task
 
@@ -75,6 +78,12 @@ def test_tasks_are_worked_on_by_all_and_progress_is_told(count: int) -> None:
 def test_what_a_worker_raises_is_raised_where_it_is_waited_for(task: int, error: type[Exception], word: str) -> None:
     with pytest.raises(error, match=word), Crew[int, int](2, Make("bad")) as crew:
         list(crew.spread([1, task, 2]))
+
+
+def test_what_a_worker_logs_is_a_line_of_safe_text(capfd: pytest.CaptureFixture[str]) -> None:
+    with Crew[int, int](2, Make("bad")) as crew:
+        assert list(crew.spread([77])) == [5929]
+    assert capfd.readouterr().err == "WARNING postroom: task \\x1b77\n"
 
 
 def unmade() -> Squares:
