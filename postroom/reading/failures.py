@@ -10,7 +10,8 @@ from postroom.reading.rows import Found
 class Group(TypedDict):
     """Failed outcomes of one cause. fingerprint: the exception's type and place, None where nothing was raised. count: those that stand;
     resolved: those that a replay has brought to another end than a failure since, and replays: which ones. first_seen and last_seen:
-    when they were decided. mail_id, oops_id and detail: of the last one, as an example."""
+    when those that stand were decided. mail_id, oops_id and detail: of the last of them, as an example. Where none stands, all
+    five are of resolved ones."""
 
     reason: str
     fingerprint: str | None
@@ -53,10 +54,14 @@ def grouped(found: Iterable[Found], generations: Generations) -> list[Group]:
             },
         )
         if after is None:
+            if not group["count"]:  # so far it told of resolved ones
+                group["first_seen"] = group["last_seen"] = at
             group["count"] += 1
         else:
             group["resolved"] += 1
             group["replays"] = sorted({*group["replays"], after[0]})
+            if group["count"]:
+                continue
         group["first_seen"], group["last_seen"] = min(group["first_seen"], at), max(group["last_seen"], at)
         group["mail_id"], group["oops_id"], group["detail"] = str(row["mail_id"]), row["oops_id"], row["detail"]
     return sorted(groups.values(), key=lambda group: (-group["count"], -group["resolved"], group["first_seen"]))

@@ -1,6 +1,7 @@
 """`failures` groups by cause, `oops` shows a report with what became of its mail."""
 
 import orjson
+import pytest
 
 from postroom.site import Site
 from tests.reading.conftest import Postroom
@@ -65,6 +66,41 @@ def test_what_replays_have_settled_is_told_by_its_cause(story: Story, postroom: 
     assert groups(postroom) == [("aaaa", 1, 1, [1]), ("cccc", 1, 0, [])]
     assert groups(postroom, "--resolved") == [("aaaa", 1, 1, [1]), ("bbbb", 0, 1, [3])]
     assert "1 settled since, by replay 1" in postroom("failures", "--resolved").stdout
+
+
+@pytest.mark.parametrize("settled", [0, 1, 2])
+def test_times_and_example_are_of_what_stands_and_of_settled_ones_only_where_nothing_does(
+    story: Story, postroom: Postroom, settled: int
+) -> None:
+    """Three fail alike, a second apart; one of them, and then the others, are handled by replays."""
+    failed = []
+    for number in range(3):
+        failed.append(story.failed(number, fingerprint="aaaa", detail=f"ValueError: {number}"))
+        story.later(1000)
+
+    def handled(facts: Facts) -> None:
+        story.outcome(facts.having(outcome=None, replay=Replay(1, (str(facts.route and facts.route.recipient),))))
+
+    def told(first: int, last: int, *args: str) -> bool:
+        (group,) = (orjson.loads(line) for line in postroom("failures", "--json", *args).stdout.splitlines())
+        example, outcome = failed[last], failed[last].outcome
+        assert outcome
+        return (group["first_seen"], group["last_seen"], group["mail_id"], group["oops_id"], group["detail"]) == (
+            f"2026-03-01T10:00:0{first}.000Z",
+            f"2026-03-01T10:00:0{last}.000Z",
+            example.envelope.mail_id,
+            outcome.oops_id,
+            outcome.detail,
+        )
+
+    handled(failed[settled])
+    left = [number for number in range(3) if number != settled]
+    assert told(left[0], left[1])
+    assert told(left[0], left[1], "--resolved")
+    for number in left:
+        handled(failed[number])
+    assert postroom("failures").stdout == ""
+    assert told(0, 2, "--resolved")
 
 
 def test_failures_take_selectors(story: Story, postroom: Postroom) -> None:
