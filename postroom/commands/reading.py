@@ -224,8 +224,7 @@ def failures(
     wanted = selectors.filter(now_ms())
     site = from_context(ctx)
     out = Out()
-    found, generations = Outcomes(site.log, site.topics).of_all_generations(wanted)
-    for group in grouped(found, generations):
+    for group in grouped(*Outcomes(site.log, site.topics).of_all_generations(wanted)):
         if not group["resolved" if resolved else "count"]:
             continue
         if as_json:

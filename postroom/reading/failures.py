@@ -1,10 +1,11 @@
 """Failures by their cause: what failed in the same way, counted, and what of it replays have settled since."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, TypedDict
 
 from postroom.reading.outcomes import Generations
 from postroom.reading.rows import Found
+from streams.record import Position
 
 
 class Group(TypedDict):
@@ -26,14 +27,17 @@ class Group(TypedDict):
     detail: str | None
 
 
-def grouped(found: Iterable[Found], generations: Generations) -> list[Group]:
+def grouped(found: Iterable[Found], generations: Generations, erased: Container[Position]) -> list[Group]:
     """The failed ones among outcomes of all generations, by fingerprint, reason and handler; the most frequent first. generations: which
-    of them were replaced. What failed again counts where it failed last."""
+    of them were replaced. What failed again counts where it failed last. erased: raw records of erased mails, whose failures do not
+    stand, for nothing can settle them any more."""
     groups: dict[tuple[Any, ...], Group] = {}
     for one in found:
         row, outcome = one.row, one.document["outcome"]
         after = generations.replaced_by(one.document) if row["status"] == "failed" else None
         if row["status"] != "failed" or (after and after[1] == "failed"):
+            continue
+        if after is None and (raw := one.document.get("raw")) and Position(**raw) in erased:
             continue
         cause = (outcome.get("fingerprint"), row["reason"], row["handler"])
         at = str(row["decided_at"])

@@ -9,7 +9,7 @@ from postroom.reading import glance
 from postroom.reading.rows import Found, outcome_row, reply_state
 from postroom.reading.selectors import Filter
 from streams.log import Reader
-from streams.record import Record
+from streams.record import Position, Record
 from topology.records import Topics, recipient_key
 
 _SENT = re.compile(rb',"reply":\{"reply_id":"([0-9a-f]{32})","status":"sent"')
@@ -112,23 +112,26 @@ class Outcomes:
     def found(self, wanted: Filter, *, every: bool = False) -> Iterator[Found]:
         """The outcomes that are wanted, oldest first by the time when the log took them. every: all generations, not only the
         latest of each delivery. Memory: the replies, and the outcomes of replays. Raises Newer, Transient."""
-        replies, generations = self._learned(every=every)
+        replies, generations, _ = self._learned(every=every)
         yield from select(merged(self._log, self._topic), wanted, replies, generations)
 
-    def of_all_generations(self, wanted: Filter) -> tuple[Iterator[Found], Generations]:
-        """The wanted outcomes of all generations, and what tells which of them later ones have replaced. As `found`."""
-        replies, generations = self._learned(every=False)
-        return select(merged(self._log, self._topic), wanted, replies), generations
+    def of_all_generations(self, wanted: Filter) -> tuple[Iterator[Found], Generations, frozenset[Position]]:
+        """The wanted outcomes of all generations, what tells which of them later ones have replaced, and the raw records that were
+        erased. As `found`."""
+        replies, generations, erased = self._learned(every=False)
+        return select(merged(self._log, self._topic), wanted, replies), generations, erased
 
-    def _learned(self, *, every: bool) -> tuple[Replies, Generations]:
-        replies, generations = Replies(), Generations()
+    def _learned(self, *, every: bool) -> tuple[Replies, Generations, frozenset[Position]]:
+        replies, generations, erased = Replies(), Generations(), set[Position]()
         for record in self._log.read(self._topic) if self._log.partitions(self._topic) else ():
             kind = record.header("ce_type")
             if kind == glance.REPLY:
                 replies.learn(record.value)
             elif kind == glance.OUTCOME and not every:
                 generations.learn(record.value)
-        return replies, generations
+            elif kind == glance.ERASED:
+                erased.add(Position(**glance.document(record.value)["raw"]))
+        return replies, generations, frozenset(erased)
 
 
 def select(records: Iterable[Record], wanted: Filter, replies: Replies, generations: Generations | None = None) -> Iterator[Found]:

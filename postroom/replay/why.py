@@ -20,7 +20,8 @@ _SOURCES = {"envelope": "the envelope", "to-cc": "To and Cc"}
 @dataclass(frozen=True, slots=True)
 class Reasons:
     """About one delivery, or the whole mail (recipient None). status: None while it waits. because: what happened, in order;
-    otherwise: what would have to be different. The texts are as the mail has them; whoever shows them makes them safe."""
+    otherwise: what would have to be different, nothing for an erased mail, which nothing brings back. The texts are as the mail has them;
+    whoever shows them makes them safe."""
 
     delivery_id: str | None
     recipient: str | None
@@ -43,6 +44,9 @@ def _of(mail: Mail, facts: dict[str, Any], waits_for: str | None) -> Reasons:
     if waits_for:
         because.append(f"It waits for {waits_for}.")
     because += _heard(mail, outcome)
+    erased = mail.erased if mail.raw is None else None  # else it came again since
+    if erased:
+        because.append(f"It was {erased}.")
     recipient = outcome.get("recipient") or route.get("recipient")
     known = {
         "mail_id": mail.mail_id,
@@ -60,7 +64,7 @@ def _of(mail: Mail, facts: dict[str, Any], waits_for: str | None) -> Reasons:
         outcome.get("status"),
         outcome.get("reason"),
         because,
-        otherwise(outcome.get("reason"), known),
+        [] if erased else otherwise(outcome.get("reason"), known),
     )
 
 

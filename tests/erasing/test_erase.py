@@ -14,7 +14,7 @@ from tests.acceptance.place import Letters, Place
 from tests.erasing.dying import erase_and_die
 from tests.reading.conftest import Postroom
 from tests.reading.story import Story
-from topology.facts import Authentication, Facts
+from topology.facts import Authentication, Facts, Replay
 
 HANDLERS: dict[str, dict[str, Any]] = {
     "bugs": {"use": "python", "python": "acting:answer", "domains": ["bugs.example"], "allow_unknown_senders": True},
@@ -103,6 +103,33 @@ def test_show_tells_that_it_was_erased_and_gives_nothing_out(story: Story, postr
     assert f"mail {facts.envelope.mail_id} was erased at " in raw.stderr
     assert postroom("why", facts.envelope.mail_id).exit_code == 0
     assert postroom("export", "--id", facts.envelope.mail_id, "--to", str(story.path.parent / "x.mbox")).exit_code == 1
+
+
+def test_why_tells_that_it_was_erased_and_recommends_nothing(story: Story, postroom: Postroom) -> None:
+    facts, other = story.failed(1), story.failed(2)
+    story.all_passed()
+    erased(postroom, "--id", facts.envelope.mail_id, status=75)
+    gone, there = (orjson.loads(postroom("why", "--json", one.envelope.mail_id).stdout) for one in (facts, other))
+    stone = postroom("show", "--raw", facts.envelope.mail_id).stderr.strip().partition(" was ")[2]
+    assert (gone["because"][-1], gone["otherwise"]) == (f"It was {stone}.", [])
+    assert stone.startswith("erased at 2")
+    assert there["otherwise"]
+    assert "different" not in postroom("why", facts.envelope.mail_id).stdout
+
+
+def test_failures_of_erased_mails_stand_no_longer_and_settled_ones_stay_told(story: Story, postroom: Postroom) -> None:
+    def groups(*args: str) -> list[tuple[int, int, str]]:
+        lines = map(orjson.loads, postroom("failures", "--json", *args).stdout.splitlines())
+        return [(line["count"], line["resolved"], line["mail_id"]) for line in lines]
+
+    first, second, settled = (story.failed(number) for number in range(3))
+    story.outcome(settled.having(outcome=None, replay=Replay(1, ("1@bugs.example.org",))))
+    story.all_passed()
+    erased(postroom, "--id", second.envelope.mail_id, status=75)
+    assert groups() == [(1, 1, first.envelope.mail_id)]
+    erased(postroom, "--id", first.envelope.mail_id, "--id", settled.envelope.mail_id, status=75)
+    assert groups() == []
+    assert groups("--resolved") == [(0, 1, settled.envelope.mail_id)]
 
 
 def test_another_mail_with_the_same_bytes_stays_readable_until_it_is_chosen_too(story: Story, postroom: Postroom) -> None:
