@@ -1,7 +1,8 @@
 """The command handler: a program, without a shell, with the mail on its standard input.
 
 Exit status 0: handled. 75 (EX_TEMPFAIL): called again later. 65, 67, 77 (EX_DATAERR, EX_NOUSER, EX_NOPERM): refused, and the sender
-is told the first KiB of its standard output. Any other, or a signal: handler-error. (sysexits.h)
+is told the first KiB of its standard output. Any other, or a signal: handler-error. (sysexits.h) What it has started and not waited
+for is killed when it ends, but for what has a session of its own (setsid).
 
 Its environment is small and the same on every machine: PATH, HOME, LANG=C.UTF-8, TZ and TMPDIR where we have them, and
 
@@ -38,7 +39,10 @@ KEPT_ERRORS = 800
 """Octets of the end of standard error, for people who run the mail: with the status before it they fit into an outcome's detail."""
 _CHUNK = 64 * 1024
 _TICK = 0.1
-"""Seconds after which it is looked whether the program has ended, though somebody else holds its pipes open."""
+"""Seconds after which it is looked whether the program has ended, though somebody else holds its pipes open; and seconds that those whom
+it left behind have to pass on what it said."""
+_PAUSE = 0.0005
+"""Seconds until it is looked whether a program that has closed its pipes has ended, as it mostly has; twice as many each time."""
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -91,12 +95,12 @@ class CommandHandler(Handler):
             raise Hold(f"command of handler {self.name}", f"{program} cannot be started: {error.strerror or error}") from error
         talk = _Talk(process, raw)
         try:
-            status = talk.until(time.monotonic() + self._limit)
+            talk.until(time.monotonic() + self._limit)
         except subprocess.TimeoutExpired:
             return overran(self._limit)
         finally:
             _end(process)
-        return _word(status, talk.out, talk.err)
+        return _word(process.wait(), talk.out, talk.err)
 
 
 def environment(mail: Mail) -> dict[str, str]:
@@ -125,24 +129,27 @@ class _Talk:
         self._process = process
         self._left = memoryview(mail)
 
-    def until(self, deadline: float) -> int:
-        """Returns the exit status. Raises TimeoutExpired."""
+    def until(self, deadline: float) -> None:
+        """Returns when the program has ended, and what it left in its pipes is read. It is not reaped. Raises TimeoutExpired."""
         process = self._process
+        ended, pause = False, _PAUSE
         with DefaultSelector() as selector:
             for pipe, event in ((process.stdin, EVENT_WRITE), (process.stdout, EVENT_READ), (process.stderr, EVENT_READ)):
                 assert pipe
                 os.set_blocking(pipe.fileno(), False)
                 selector.register(pipe, event)
-            while selector.get_map():
+            while selector.get_map() or not ended:
+                if not ended and _has_ended(process):
+                    ended, deadline = True, time.monotonic() + _TICK
                 left = deadline - time.monotonic()
-                if left <= 0:
+                if left <= 0 and not ended:
                     raise subprocess.TimeoutExpired(process.args, left)
-                ready = selector.select(min(_TICK, left))
-                if not ready and process.poll() is not None:
-                    break
-                for key, _ in ready:
+                if not selector.get_map():
+                    pause = min(2 * pause, _TICK)
+                for key, _ in selector.select(max(0.0, min(_TICK if selector.get_map() else pause, left))):
                     self._serve(selector, key)
-        return process.wait(max(0.0, deadline - time.monotonic()))
+                if left <= 0:  # what it left was read once at least: a chunk is as much as a pipe holds
+                    return
 
     def _serve(self, selector: DefaultSelector, key: SelectorKey) -> None:
         process = self._process
@@ -168,13 +175,20 @@ class _Talk:
         return not self._left
 
 
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it has ended. It is not reaped: until then nobody else can get its number, which is that of its group."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Nothing of it is left: killed with its group when it still runs, reaped, its pipes closed."""
-    if process.poll() is None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel: the next Popen reaps it
-            process.wait(5)
+    """Nothing of it is left: killed with its group, reaped, its pipes closed."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel: the next Popen reaps it
+        process.wait(5)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe:
             with suppress(OSError):

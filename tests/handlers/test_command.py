@@ -128,27 +128,40 @@ def test_output_without_end_fills_no_memory_and_ends_with_the_time(script: Run) 
     assert outcomes(script("yes & yes >&2", limit=0.5).process([routed(1)])) == ["timeout"]
 
 
-def test_what_runs_on_in_the_background_keeps_nobody_waiting(script: Run, tmp_path: Path) -> None:
-    """Though it holds the pipes open. It is the program's own affair, and not killed."""
+def test_what_a_program_leaves_behind_keeps_nobody_waiting(script: Run, tmp_path: Path) -> None:
+    """Though it holds the pipes open. It is killed when the program has ended."""
     assert outcomes(script("sleep 600 &\necho $! > background", limit=30).process([routed(1)])) == ["handled"]
-    os.kill(int((tmp_path / "background").read_text()), signal.SIGKILL)
+    assert _is_gone(int((tmp_path / "background").read_text()))
+
+
+@pytest.mark.parametrize(("status", "word"), [(0, "handled"), (65, "returned refused"), (1, "failed handler-error")])
+def test_a_flood_of_what_a_program_leaves_behind_changes_no_word(script: Run, tmp_path: Path, status: int, word: str) -> None:
+    """Each mail has its word of one call, and the flood ends with it."""
+    flooding = script(f"yes & echo $! >> floods\nyes >&2 & echo $! >> floods\nexit {status}", limit=10)
+    assert outcomes(flooding.process([routed(1), routed(2)])) == [word, word]
+    floods = [int(line) for line in (tmp_path / "floods").read_text().split()]
+    assert len(floods) == 4
+    assert all(map(_is_gone, floods))
 
 
 def test_a_program_that_overruns_is_killed_with_all_that_it_started(script: Run, tmp_path: Path) -> None:
     """Its process group is gone when the word is said."""
     assert outcomes(script("sleep 600 & echo $! > child; sleep 600", limit=0.5).process([routed(1), routed(2)])) == ["timeout", "follows"]
-    child = int((tmp_path / "child").read_text())
+    assert _is_gone(int((tmp_path / "child").read_text()))
+
+
+def _is_gone(process: int) -> bool:
+    """Whether a process ends by itself; if not, it is killed."""
     waited = threading.Event()
     for _ in range(200):
         try:
-            os.kill(child, 0)
-        except ProcessLookupError:
-            return
-        if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-            return  # dead, and waits for its new parent to see to it
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True  # dead, and waits for its new parent to see to it
+        except (FileNotFoundError, ProcessLookupError):
+            return True
         waited.wait(0.02)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("a child of the program outlived it")
+    os.kill(process, signal.SIGKILL)
+    return False
 
 
 def test_programs_run_side_by_side_when_they_may(script: Run, tmp_path: Path) -> None:
