@@ -46,7 +46,7 @@ def outcome_parts(row: Row) -> list[Part]:
         (f"  {(row['mail_id'] or '')[:SHORT_ID]}  ", "dim"),
         (f"{word:<11}", STYLES[status]),
         (f"{why:<17}", STYLES[status]),
-        (f" {who or '<>'}", ""),
+        (f" {'-' if who is None else who or '<>'}", ""),
         (" → ", "dim"),
         (row["recipient"] or "whole mail", "" if row["recipient"] else "dim"),
         (f"  {row['handler']}" if row["handler"] else "", "bold"),

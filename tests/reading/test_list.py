@@ -276,6 +276,12 @@ def test_lines_for_people_are_plain_when_piped(several: Story, postroom: Postroo
     ]
 
 
+def test_the_null_sender_is_told_from_none_at_all(story: Story, postroom: Postroom) -> None:
+    for number, sender in enumerate(("", None)):
+        story.end(story.screened(story.raw(number, sender=sender)), "dropped", "loop")
+    assert [line[64:] for line in postroom("list").stdout.splitlines()] == ["<> → whole mail", "- → whole mail"]
+
+
 def test_a_log_without_topics_has_nothing_to_list(story: Story, postroom: Postroom) -> None:
     (story.path.parent / "postroom.toml").write_text('[log]\nprefix = "other"\n')
     for command in (["list"], ["list", "--pending"], ["tail"], ["failures"], ["fsck", "--json"]):
