@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from postroom.arguments import utf8
 from postroom.printable import safe
 from postroom.reading.out import Out, stop
 from postroom.reading.render import Part
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from postroom.directory.store import Store
 
 Json = Annotated[bool, typer.Option("--json", help="A line of JSON an account.")]
-Id = Annotated[str, typer.Argument(metavar="ID", help="The account's id.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The account's id.", callback=utf8)]
 
 _COMMANDS = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who the senders are: list, show, and change them on PostgreSQL.")
 
@@ -40,7 +41,7 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
 @_COMMANDS.command()
 def show(
     ctx: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID_OR_ADDRESS", help="The account's id, or one of its addresses.")],
+    id_: Annotated[str, typer.Argument(metavar="ID_OR_ADDRESS", help="The account's id, or one of its addresses.", callback=utf8)],
     as_json: Json = False,
 ) -> None:
     """Show an account, by its id or as a mail from this address would find it."""

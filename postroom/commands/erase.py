@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from postroom.arguments import utf8
 from postroom.bar import bar
 from postroom.erasing.choice import choose
 from postroom.erasing.erase import Erasing
@@ -35,7 +36,7 @@ def erase(
     ctx: typer.Context,
     selectors: Selectors,
     apply: Annotated[bool, typer.Option("--apply", help="Erase them; there is no way back.")] = False,
-    why: Annotated[str | None, typer.Option(help="What for; stands in the tombstones.", metavar="TEXT")] = None,
+    why: Annotated[str | None, typer.Option(help="What for; stands in the tombstones.", metavar="TEXT", callback=utf8)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Show what erasing the chosen mails would take away and what would remain; with --apply, erase them.

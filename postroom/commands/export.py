@@ -1,5 +1,6 @@
 """`export`: selected mails as files."""
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -70,4 +71,4 @@ def export(
 
 def _document(to: str, done: Exported) -> dict[str, Any]:
     counts = {name: getattr(done, name) for name in ("mails", "octets", "truncated")}
-    return {"to": to} | counts | {name: list(getattr(done, name)) for name in _WHY}
+    return {"to": os.fsencode(to).decode("utf-8", "replace")} | counts | {name: list(getattr(done, name)) for name in _WHY}

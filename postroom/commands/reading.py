@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from postroom.arguments import utf8
 from postroom.bar import bar
 from postroom.erasing.unfinished import unfinished
 from postroom.printable import safe
@@ -97,7 +98,10 @@ def list_(
 def show(
     ctx: typer.Context,
     id_: Annotated[
-        str, typer.Argument(metavar="ID", help="A mail id, a delivery id, at least 8 digits of either, an OOPS id, or a Message-ID.")
+        str,
+        typer.Argument(
+            metavar="ID", help="A mail id, a delivery id, at least 8 digits of either, an OOPS id, or a Message-ID.", callback=utf8
+        ),
     ],
     raw: Annotated[bool, typer.Option("--raw", help="The mail itself, byte for byte as received.")] = False,
     as_json: Json = False,
@@ -152,7 +156,9 @@ def _write_raw(site: Site, mail: Mail) -> None:
 
 
 def oops(
-    ctx: typer.Context, id_: Annotated[str, typer.Argument(metavar="ID", help="The id that the sender was told.")], as_json: Json = False
+    ctx: typer.Context,
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id that the sender was told.", callback=utf8)],
+    as_json: Json = False,
 ) -> None:
     """Show an error report, and what became of its mail."""
     site = from_context(ctx)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from postroom.arguments import utf8
 from postroom.bar import bar
 from postroom.crew import Tick
 from postroom.reading.options import selecting
@@ -43,7 +44,7 @@ def replay(
     abandon: Annotated[int | None, typer.Option(help="Give the interrupted replay of this number up.", metavar="N", min=1)] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Also deliveries that are handled.")] = False,
     replies: Annotated[bool, typer.Option("--replies", help="Write to senders, as the first processing does.")] = False,
-    why: Annotated[str | None, typer.Option(help="What the replay is for; stands in its marker.", metavar="TEXT")] = None,
+    why: Annotated[str | None, typer.Option(help="What the replay is for; stands in its marker.", metavar="TEXT", callback=utf8)] = None,
     limit: Limit = None,
     rate: Annotated[float | None, typer.Option(help="At most so many mails a second.", min=0.01)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,

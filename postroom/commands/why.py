@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from postroom.arguments import utf8
 from postroom.commands.reading import find
 from postroom.reading.out import Out
 from postroom.reading.render import STYLES
@@ -19,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 def why(
     ctx: typer.Context,
-    id_: Annotated[str, typer.Argument(metavar="ID", help="As `show` takes it: a mail, delivery or OOPS id, or a Message-ID.")],
+    id_: Annotated[
+        str, typer.Argument(metavar="ID", help="As `show` takes it: a mail, delivery or OOPS id, or a Message-ID.", callback=utf8)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each delivery.")] = False,
 ) -> None:
     """Explain in sentences why a mail came out as it did, and what would have to be different."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from postroom.arguments import utf8
 from postroom.printable import tell
 from postroom.reading.selectors import SelectorError, Selectors
 
@@ -19,11 +20,11 @@ _PANEL = "Selectors: joined by and; one given more than once takes any of its va
 
 def _several(metavar: str, help_: str, kind: Any = str, name: str | None = None) -> Any:
     names = [name] if name else []
-    return Annotated[list[kind] | None, typer.Option(*names, help=help_, rich_help_panel=_PANEL, metavar=metavar)]
+    return Annotated[list[kind] | None, typer.Option(*names, help=help_, rich_help_panel=_PANEL, metavar=metavar, callback=utf8)]
 
 
 def _one(metavar: str, help_: str) -> Any:
-    return Annotated[str | None, typer.Option(help=help_, rich_help_panel=_PANEL, metavar=metavar)]
+    return Annotated[str | None, typer.Option(help=help_, rich_help_panel=_PANEL, metavar=metavar, callback=utf8)]
 
 
 OPTIONS: dict[str, Any] = {

@@ -245,3 +245,35 @@ def test_check_says_which_handler_never_gets_a_mail(tmp_path: Path) -> None:
     (found,) = [line for line in place.lines("check") if line["what"].startswith("handler") and line["state"] != "ok"]
     assert (found["what"], found["state"]) == ("handler none", "odd")
     assert found["words"].startswith("all mail for foo.com goes to all, ")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *(("list", flag) for flag in ("--handler", "--account", "--message-id", "--fingerprint", "--where", "--id", "--since", "--sender")),
+        *((command,) for command in ("show", "why", "oops")),
+        ("accounts", "show"),
+        ("erase", "--reason", "loop", "--apply", "--why"),
+        ("replay", "--reason", "loop", "--apply", "--why"),
+    ],
+)
+def test_an_argument_that_is_not_utf_8_is_wrong_use(place: Place, args: tuple[str, ...]) -> None:
+    place.run(*args, "Gr\udcfcn", status=2)
+    assert place.stderr.splitlines()[-1].endswith("'Gr\\udcfcn' is not UTF-8")
+    assert untouched(place)
+
+
+def test_a_file_name_need_not_be_utf_8(place: Place, letter: Letters) -> None:
+    mail, box = (str(place.folder / os.fsdecode(name)) for name in (b"Gr\xfcn.eml", b"Gr\xfcn.mbox"))
+    Path(mail).write_text(letter("1@foo.com"))
+    (line,) = place.lines("import", mail)
+    assert (line["error"], line["path"][-8:]) == (None, "Gr\N{REPLACEMENT CHARACTER}n.eml")
+    place.run("import", mail)
+    place.drain()
+    (done,) = place.lines("export", "--to", box)
+    assert (done["mails"], done["to"][-9:]) == (1, "Gr\N{REPLACEMENT CHARACTER}n.mbox")
+    assert Path(box).exists()
+
+
+def test_a_mail_of_a_sender_that_is_not_utf_8_is_taken_in_all_the_same(place: Place, letter: Letters) -> None:
+    place.run("pipe", "--sender", "Gr\udcfcn@b.org", "--recipient", "1@foo.com", data=letter("1@foo.com").encode())
