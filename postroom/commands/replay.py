@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from postroom.arguments import utf8
+from postroom.arguments import finite, utf8
 from postroom.bar import bar
 from postroom.crew import Tick
 from postroom.reading.options import selecting
@@ -46,7 +46,7 @@ def replay(
     replies: Annotated[bool, typer.Option("--replies", help="Write to senders, as the first processing does.")] = False,
     why: Annotated[str | None, typer.Option(help="What the replay is for; stands in its marker.", metavar="TEXT", callback=utf8)] = None,
     limit: Limit = None,
-    rate: Annotated[float | None, typer.Option(help="At most so many mails a second.", min=0.01)] = None,
+    rate: Annotated[float | None, typer.Option(help="At most so many mails a second.", min=0.01, callback=finite)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Preview what would become of recorded mails now; with --apply, process them again.

@@ -277,3 +277,11 @@ def test_a_file_name_need_not_be_utf_8(place: Place, letter: Letters) -> None:
 
 def test_a_mail_of_a_sender_that_is_not_utf_8_is_taken_in_all_the_same(place: Place, letter: Letters) -> None:
     place.run("pipe", "--sender", "Gr\udcfcn@b.org", "--recipient", "1@foo.com", data=letter("1@foo.com").encode())
+
+
+@pytest.mark.parametrize("rate", ["inf", "-inf", "nan", "0", "-1"])
+@pytest.mark.parametrize("what", [("--reason", "loop", "--apply"), ("--resume", "1")])
+def test_a_rate_that_is_none_is_wrong_use(place: Place, rate: str, what: tuple[str, ...]) -> None:
+    place.run("replay", *what, "--rate", rate, status=2)
+    assert "Invalid value for '--rate': " in place.stderr.splitlines()[-1]
+    assert untouched(place)
