@@ -34,7 +34,7 @@ class LoopCrew:
         self._limit = limit
         self._size = size
         self._grace = grace
-        self._loop, self._thread = _new_loop(name, grace)
+        self._loop, self._thread, self._end = _new_loop(name, grace)
         self._gone: asyncio.Future[None] | None = None
         """Done when the handler's loop was given up; made by the first `one`, in the loop that awaits it."""
 
@@ -92,7 +92,7 @@ class LoopCrew:
 
     def close(self) -> None:
         """The loop and its thread end; what still runs there is cancelled, and waited for a little."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._end)
         self._thread.join(2 * self._grace)
 
     def _answers(self, shift: "Future[None]", calls: list[Call]) -> bool:
@@ -115,8 +115,8 @@ class LoopCrew:
         self._replace_loop()
 
     def _replace_loop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)  # should it ever come back
-        self._loop, self._thread = _new_loop(self._name, self._grace)
+        self._loop.call_soon_threadsafe(self._end)  # should it ever come back
+        self._loop, self._thread, self._end = _new_loop(self._name, self._grace)
         if self._gone is not None:
             gone, self._gone = self._gone, None
             gone.set_result(None)
@@ -143,19 +143,27 @@ async def _work(call: Call, lanes: deque[deque[int]], batch: Batch, handle: Hand
             raise
 
 
-def _new_loop(name: str, grace: float) -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+def _new_loop(name: str, grace: float) -> tuple[asyncio.AbstractEventLoop, threading.Thread, Callable[[], None]]:
+    """A loop that runs, its thread, and what ends it when it is called there."""
     loop = asyncio.new_event_loop()
+    over = False
+
+    def end() -> None:
+        nonlocal over
+        over = True
+        loop.stop()
 
     def serve() -> None:
         asyncio.set_event_loop(loop)
-        while True:
+        while not over:
             try:
                 loop.run_forever()
             except (SystemExit, KeyboardInterrupt) as error:
                 # Out of a task that the handler made and did not wait for; asyncio lets these two through.
                 log.error("%s: a task in the background raised %s, which ends nothing but that task", name, type(error).__name__)
             else:
-                break
+                if not over:
+                    log.error("%s: a coroutine stopped the event loop, on which others run as well; it goes on", name)
         if left := asyncio.all_tasks(loop):
             for task in left:
                 task.cancel()
@@ -164,4 +172,4 @@ def _new_loop(name: str, grace: float) -> tuple[asyncio.AbstractEventLoop, threa
 
     thread = threading.Thread(target=serve, name=name, daemon=True)
     thread.start()
-    return loop, thread
+    return loop, thread, end

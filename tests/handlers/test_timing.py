@@ -207,3 +207,25 @@ def test_what_a_coroutine_does_to_its_own_task_stays_there(stage: MakeStage) -> 
     records = [routed(n, recipient=f"{n}@foo.example") for n in range(3)]
     assert outcomes(stage(handle).process(records)) == ["failed handler-error", "handled", "handled"]
     assert isinstance(background[0].exception(), SystemExit)
+
+
+def test_a_coroutine_that_stops_its_loop_ends_nothing(stage: MakeStage, caplog: pytest.LogCaptureFixture) -> None:
+    """Itself, what is under way beside it and what comes later are handled there, each called once; the stop is logged."""
+    called: list[int] = []
+    stopped = asyncio.Event()
+
+    async def handle(mail: Any) -> None:
+        called.append(number(mail))
+        if number(mail) == 0:
+            await stopped.wait()
+        if number(mail) == 1:
+            asyncio.get_running_loop().stop()
+            await asyncio.sleep(0)
+            stopped.set()
+
+    made = stage(handle, concurrency=2)
+    records = [routed(n, recipient=f"{n}@foo.example") for n in range(3)]
+    assert outcomes(made.process(records)) == ["handled"] * 3
+    assert outcomes(made.process([routed(3), routed(4)])) == ["handled"] * 2
+    assert called == [0, 1, 2, 3, 4]
+    assert [record.levelname for record in caplog.records if "stopped the event loop" in record.message] == ["ERROR"]
