@@ -4,14 +4,17 @@
     archive/        the contents that it refers to
     backup.json     when, which prefix, what fsck said
 
-It is written under another name and renamed when it is whole. The log is taken first: whatever it refers to was in the archive before.
+It is written in a folder of the call's own, which is renamed when it is whole. The log is taken first: whatever it refers to was in the
+archive before.
 """
 
+import errno
 import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import orjson
@@ -65,13 +68,23 @@ class Backup:
 
 def take(site: Site, to: Path, bar: Bar) -> Backup:
     """Writes a backup into a folder that is not there, or empty. On SQLite others may work on the log meanwhile; on Kafka nobody may.
-    Raises Fatal, Transient, Hold, Differs, Busy."""
-    to = to.absolute()
+    Raises Fatal, also where somebody else has filled the folder meanwhile, Transient, Hold, Differs, Busy; then nothing is left behind."""
+    to = to.resolve()
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise Fatal(f"{to} is there already: name a folder that is not, or is empty")
-    partial = to.with_name(to.name + _PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700, parents=True)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(mkdtemp(_PARTIAL, f"{to.name}.", to.parent))  # nobody else's, whoever else writes a backup of that name
+    try:
+        backup = _write(site, partial, bar)
+        _put_in_place(partial, to)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    sync(to.parent)
+    return backup
+
+
+def _write(site: Site, partial: Path, bar: Bar) -> Backup:
     at = rfc3339(now_ms())
     file = file_of(site)
     if file is not None:
@@ -84,14 +97,21 @@ def take(site: Site, to: Path, bar: Bar) -> Backup:
         contents = carry(site.archive, _archive(partial), tick)
     with bar("checking", None) as tick:
         backup = Backup(at, site.topics.prefix, contents, _fsck(partial / LOG, site.topics, tick))
+    sync(partial / LOG)  # before the word: a folder that has one is whole
     (partial / WORD).write_bytes(orjson.dumps(backup.document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    for path in (partial / LOG, partial / WORD, partial):
+    for path in (partial / WORD, partial):
         sync(path)
-    if to.exists():
-        to.rmdir()
-    partial.rename(to)
-    sync(to.parent)
     return backup
+
+
+def _put_in_place(partial: Path, to: Path) -> None:
+    """Gives the folder its name; an empty folder of that name gives way, and nothing else does."""
+    try:
+        partial.rename(to)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            raise
+        raise Fatal(f"{to} has come there meanwhile, perhaps from another `postroom backup`: it stays, and this one is dropped") from error
 
 
 def restore_log(site: Site, folder: Path, bar: Bar) -> Backup:

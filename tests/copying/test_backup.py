@@ -2,12 +2,16 @@
 
 import shutil
 import signal
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+from postroom.copying.backup import take
+from postroom.copying.copy import Tick
 from postroom.site import Site
+from streams.errors import Fatal
 from tests.broker.shared import bootstrap
 from tests.copying.test_copy import ends_well, told
 from tests.copying.town import Town
@@ -53,6 +57,31 @@ def test_a_backup_taken_while_mails_come_in_is_one_moment_and_is_put_back_as_it_
     assert town.fsck()["archive"]["missing"] == 0
     place.run("backup", str(backup), status=2)
     assert "is there already" in place.stderr
+
+
+def test_of_two_backups_to_one_folder_the_first_that_is_whole_has_it_and_nothing_of_the_other_stays(town: Town, tmp_path: Path) -> None:
+    to = tmp_path / "put-by" / "nightly"
+    mine = to.with_name("nightly.partial")
+    mine.mkdir(parents=True)
+    (mine / "notes").write_text("a user's own")
+    begun: list[str] = []
+
+    @contextmanager
+    def meanwhile(what: str, _total: int | None) -> Iterator[Tick]:
+        yield lambda _count: None
+        if what == "log" and not begun:
+            begun.append(what)
+            town.place.run("backup", str(to))
+
+    with closing(town.site()) as site, pytest.raises(Fatal, match="meanwhile"):
+        take(site, to, meanwhile)
+    assert {path.name for path in to.parent.iterdir()} == {"nightly", "nightly.partial"}
+    assert (mine / "notes").read_text() == "a user's own"
+    assert to.stat().st_mode & 0o777 == 0o700
+    before = told(town)
+    lost(town)
+    town.place.run("restore", str(to))
+    assert told(town) == before
 
 
 def raws(site: Site) -> int:
