@@ -61,7 +61,10 @@ class Judge:
         # A key of which the first half has one that waits must not run in the second.
         held = {record.key for record, result in zip(records, first, strict=False) if isinstance(result, Again)}
         rest = records[half:]
-        run = self._halved([record for record in rest if record.key not in held])
+        try:
+            run = self._halved([record for record in rest if record.key not in held])
+        except (Hold, Newer, LogError):
+            return first  # which may have had effects; it is raised again when its record comes first
         return first + _merged([record.key in held for record in rest], run)
 
     def _again(self, record: Record, word: Again) -> list[Draft]:

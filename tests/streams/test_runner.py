@@ -123,6 +123,27 @@ def test_a_part_that_is_away_holds_the_role_and_nothing_is_written_until_it_is_b
     assert sorted(out(log)) == sorted(f"v{n}" for n in range(10))
 
 
+def test_what_was_done_before_a_part_went_away_is_committed_also_where_a_record_is_at_fault(log: SqliteLog) -> None:
+    """The fault has the batch run again in parts, of which a later one holds; the parts before it are not run once more."""
+    back = threading.Event()
+
+    def word(record: Record) -> Result | None:
+        if record.value == b"v9":
+            raise RuntimeError("cannot")
+        if record.value == b"v6" and stage.calls.count(b"v6") > 1 and not back.is_set():
+            raise Hold("relay", "no connection", probe_after=0.02)
+        return None
+
+    stage = Copy(word)
+    append(log, *(f"v{n}" for n in range(10)), key="one")
+    run_until(log, stage, lambda: stage.calls.count(b"v6") > 3)
+    assert out(log) == [f"v{n}" for n in range(5)]
+    back.set()
+    run_until(log, stage, lambda: len(out(log)) >= 10)
+    assert out(log) == [*(f"v{n}" for n in range(9)), "error v9"]
+    assert stage.calls.count(b"v0") == 2
+
+
 def test_a_record_of_a_newer_version_stops_the_role_and_gets_no_outcome(log: SqliteLog) -> None:
     def word(_record: Record) -> Result | None:
         raise Newer("facts of version 9")
