@@ -60,7 +60,7 @@ def backup(
     site = from_context(ctx)
     refuse_missing(site)
     made = _guarded(lambda: take(site, to, partial(bar, unit="records")))
-    _say_backup(made, "backup", as_json=as_json)
+    _say_backup(made, "backup", "of the archive", as_json=as_json)
 
 
 def restore(
@@ -73,12 +73,12 @@ def restore(
     The log then stands where it stood: read docs/moving.md about replies that were sent since, before you start the roles."""
     site = from_context(ctx)
     made = _guarded(lambda: restore_log(site, from_, partial(bar, unit="records")))
-    _say_backup(made, "restored", as_json=as_json)
     print(
         f"postroom: what was done after {made.taken_at} is unknown to this log. Set `silent_before` in [replies] before you start the "
         "roles, or mails of that time are answered again; see docs/moving.md",
         file=sys.stderr,
     )
+    _say_backup(made, "restored", "put into the archive", as_json=as_json)
 
 
 def _copy(source: Site, target: Site) -> Report:
@@ -126,13 +126,15 @@ def _tell(report: Report, ends: dict[str, Any], *, as_json: bool) -> None:
     out.flush()
 
 
-def _say_backup(made: Backup, word: str, *, as_json: bool) -> None:
+def _say_backup(made: Backup, word: str, archive: str, *, as_json: bool) -> None:
     out = Out()
     if as_json:
         out.json(made.document())
     else:
-        counts = f"{made.fsck['raw']:,} mails, {made.contents:,} contents of the archive"
-        out.line((f"{word}: {counts}, as of {made.taken_at}", "bold"))
+        out.line((f"{word}: {made.fsck['raw']:,} mails, {made.contents:,} contents {archive}, as of {made.taken_at}", "bold"))
     out.flush()
-    if faults := [f"{made.fsck[name]} {name}" for name in ("lost", "doubled", "unknown") if made.fsck[name]]:
+    faults = [f"{made.fsck[name]} {name}" for name in ("lost", "doubled", "unknown") if made.fsck[name]]
+    if made.missing:
+        faults.append(f"the archive misses the bytes of {made.missing:,} mails")
+    if faults:
         stop(f"fsck finds faults in it ({', '.join(faults)}), as it does in the log that it was made of", 1)

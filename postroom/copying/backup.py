@@ -12,7 +12,7 @@ import errno
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -24,9 +24,12 @@ from postroom.copying.copy import Bar, Differs, Tick, copy
 from postroom.copying.ends import file_of, filling, refuse_missing, stands_still, with_log
 from postroom.copying.objects import carry
 from postroom.reading.fsck import fsck
+from postroom.reading.holdings import missing
+from postroom.reading.references import References
 from postroom.site import Site, now_ms
 from streams.disk import sync
 from streams.errors import Fatal
+from streams.log import Log
 from streams.sqlite import SqliteLog, schema
 from streams.sqlite.border import border
 from streams.sqlite.copying import FileInPlace
@@ -35,19 +38,22 @@ from topology.records import Topics
 
 LOG, ARCHIVE, WORD = "log.db", "archive", "backup.json"
 _PARTIAL = ".partial"
-_VERSION = 1
+_VERSION = 2
+"""2 has `missing`."""
 _PAGES = 4096
 """Pages of a step of the copying: 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What backup.json says. taken_at: the moment that the log shows, RFC 3339; contents: how many the archive has; fsck: its counts."""
+    """What backup.json says. taken_at: the moment that the log shows, RFC 3339; contents: how many the archive has; fsck: its counts;
+    missing: the number of mails whose bytes the archive does not have, though the log says so."""
 
     taken_at: str
     prefix: str
     contents: int
     fsck: dict[str, int]
+    missing: int = 0
 
     def document(self) -> dict[str, Any]:
         """As JSON."""
@@ -96,7 +102,13 @@ def _write(site: Site, partial: Path, bar: Bar) -> Backup:
     with bar("archive", None) as tick:
         contents = carry(site.archive, _archive(partial), tick)
     with bar("checking", None) as tick:
-        backup = Backup(at, site.topics.prefix, contents, _fsck(partial / LOG, site.topics, tick))
+        with closing(SqliteLog(partial / LOG)) as log:
+            counts, lacks = _account(log, site.topics, _archive(partial), tick)
+        schema.lock_path(partial / LOG).unlink(missing_ok=True)
+    there = set(lacks) if site.archive.begun() else set()
+    if left := sum(site.archive.get(f"sha256:{digest}") is not None for digest in there):
+        raise Differs(f"{site.archive.url}: {left:,} contents that mails need are there, and not in the backup; nothing was put by")
+    backup = Backup(at, site.topics.prefix, contents, counts, len(lacks))
     sync(partial / LOG)  # before the word: a folder that has one is whole
     (partial / WORD).write_bytes(orjson.dumps(backup.document(), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
     for path in (partial / WORD, partial):
@@ -116,30 +128,47 @@ def _put_in_place(partial: Path, to: Path) -> None:
 
 def restore_log(site: Site, folder: Path, bar: Bar) -> Backup:
     """Puts a backup in place as the log and archive of an installation, whose log must hold no records. A log on Kafka, with another
-    prefix or another number of partitions is filled as `copy` does it. Raises Fatal, Transient, Hold, Differs."""
+    prefix or another number of partitions is filled as `copy` does it. What is returned tells of the installation: contents is how many
+    its archive got, missing what it still does not have. Raises Fatal, Transient, Hold, and Differs where log or archive have lost
+    something since the backup; the log is then not in place."""
     folder = folder.absolute()
     backup = Backup.read(folder)
     with closing(with_log(site, f"sqlite:///{folder / LOG}", backup.prefix)) as source:
         refuse_missing(source)
         if (file := file_of(site)) is None or not _fits(source, site):
             with closing(filling(site)) as new:
-                _carry(folder, site, bar)
+                contents = _carry(folder, site, bar)
+                lacking = _refuse_loss(folder, backup, source.log, source.topics, site, bar)
                 copy(source, site, new, lambda: None, bar)
-            return backup
+            return replace(backup, contents=contents, missing=lacking)
     place = FileInPlace(file)
     try:
         place.take()
-        _carry(folder, site, bar)
+        contents = _carry(folder, site, bar)
         shutil.copyfile(folder / LOG, place.path)
         place.path.chmod(0o600)
-        with bar("checking", None) as tick:
-            found = _fsck(place.path, site.topics, tick)
-        if found != backup.fsck:
-            raise Differs(f"{folder / LOG} is not what it was when it was written: fsck says {found} instead of {backup.fsck}")
+        with closing(SqliteLog(place.path)) as log:
+            lacking = _refuse_loss(folder, backup, log, site.topics, site, bar)
+        schema.lock_path(place.path).unlink(missing_ok=True)
         place.finish()
     finally:
         place.close()
-    return backup
+    return replace(backup, contents=contents, missing=lacking)
+
+
+def _refuse_loss(folder: Path, backup: Backup, log: Log, topics: Topics, site: Site, bar: Bar) -> int:
+    """Holds the log of a backup, and the archive that has got what the backup's has, against what it says of itself; how many mails
+    miss their bytes. Raises Differs."""
+    with bar("checking", None) as tick:
+        found, lacks = _account(log, topics, site.archive, tick)
+    if found != backup.fsck:
+        raise Differs(f"{folder / LOG} is not what it was when it was written: fsck says {found} instead of {backup.fsck}")
+    if len(lacks) > backup.missing:
+        raise Differs(
+            f"{folder / ARCHIVE} is not what it was when it was written: the bytes of {len(lacks):,} mails are missing instead of "
+            f"{backup.missing:,}. The log is not in place; docs/moving.md says how to go on without them"
+        )
+    return len(lacks)
 
 
 def _fits(source: Site, site: Site) -> bool:
@@ -148,9 +177,9 @@ def _fits(source: Site, site: Site) -> bool:
     return source.topics.prefix == site.topics.prefix and source.log.partitions(source.topics.raw) == partitions
 
 
-def _carry(folder: Path, site: Site, bar: Bar) -> None:
+def _carry(folder: Path, site: Site, bar: Bar) -> int:
     with bar("archive", None) as tick:
-        carry(_archive(folder), site.archive, tick)
+        return carry(_archive(folder), site.archive, tick)
 
 
 def _archive(folder: Path) -> ObjectArchive:
@@ -174,8 +203,8 @@ def _snapshot(file: Path, to: Path, tick: Tick) -> None:
         source.backup(target, pages=_PAGES, progress=progress)
 
 
-def _fsck(file: Path, topics: Topics, tick: Tick) -> dict[str, int]:
-    with closing(SqliteLog(file)) as log:
-        counts = fsck(log, topics, tick=tick).counts
-    schema.lock_path(file).unlink(missing_ok=True)
-    return counts
+def _account(log: Log, topics: Topics, archive: ObjectArchive, tick: Tick) -> tuple[dict[str, int], list[str]]:
+    """The counts of fsck, and what mails need and the archive does not have."""
+    references = References()
+    counts = fsck(log, topics, tick=tick, references=references).counts
+    return counts, missing(archive, references, log, topics)

@@ -2,14 +2,14 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from postroom.copying.backup import take
-from postroom.copying.copy import Tick
+from postroom.copying.copy import Differs, Tick
 from postroom.site import Site
 from streams.errors import Fatal
 from tests.broker.shared import bootstrap
@@ -82,6 +82,76 @@ def test_of_two_backups_to_one_folder_the_first_that_is_whole_has_it_and_nothing
     lost(town)
     town.place.run("restore", str(to))
     assert told(town) == before
+
+
+def without_any(archive: Path) -> None:
+    shutil.rmtree(archive)
+
+
+def with_half_a_mail(archive: Path) -> None:
+    (mail,) = (path for path in archive.glob("*/*/*") if "." not in path.name)
+    mail.write_bytes(mail.read_bytes()[: mail.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("damage", [without_any, with_half_a_mail])
+def test_a_backup_whose_archive_has_lost_a_mail_is_refused_and_one_of_such_a_log_is_not(
+    town: Town, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    place = town.place
+    backup, poorer = tmp_path / "backup", tmp_path / "poorer"
+    (made,) = place.lines("backup", str(backup))
+    assert (made["contents"], made["missing"]) == (1, 0)
+    damage(backup / "archive")
+    lost(town)
+    place.run("restore", str(backup), status=1)
+    assert "the bytes of 1 mails are missing instead of 0" in place.stderr
+    assert not list(place.folder.glob("postroom.db*[!k]"))
+
+    with closing(town.site()) as site:
+        place.run("copy", f"sqlite:///{backup}/log.db?prefix={site.topics.prefix}", str(place.folder / "postroom.toml"))
+    (made,) = place.lines("backup", str(poorer), status=1)
+    assert (made["contents"], made["missing"]) == (0, 1)
+    assert "misses the bytes of 1 mails" in place.stderr
+    for path in place.folder.glob("postroom.db*"):
+        path.unlink()
+    (put_back,) = place.lines("restore", str(poorer), status=1)
+    assert put_back["missing"] == 1
+    assert "misses the bytes of 1 mails" in place.stderr
+    assert "silent_before" in place.stderr
+
+
+def test_a_backup_that_has_lost_a_mail_serves_an_installation_that_still_has_it(town: Town, tmp_path: Path) -> None:
+    before = told(town)
+    town.place.run("backup", str(tmp_path / "backup"))
+    with_half_a_mail(tmp_path / "backup" / "archive")
+    for path in town.place.folder.glob("postroom.db*"):
+        path.unlink()
+    (put_back,) = town.place.lines("restore", str(tmp_path / "backup"))
+    assert (put_back["contents"], put_back["missing"]) == (0, 0)
+    assert told(town) == before
+
+
+def test_an_archive_that_is_lost_keeps_a_log_with_another_number_of_partitions_out_too(town: Town, tmp_path: Path) -> None:
+    town.place.run("backup", str(tmp_path / "backup"))
+    without_any(tmp_path / "backup" / "archive")
+    lost(town)
+    town.moves_to("sqlite:///other.db", partitions=3)
+    town.place.run("restore", str(tmp_path / "backup"), status=1)
+    assert "the bytes of 1 mails are missing instead of 0" in town.place.stderr
+    assert not (town.place.folder / "other.db").exists()
+
+
+def test_what_does_not_come_into_a_backup_though_it_is_there_is_seen_before_it_has_its_name(town: Town, tmp_path: Path) -> None:
+    @contextmanager
+    def losing(what: str, _total: int | None) -> Iterator[Tick]:
+        if what == "checking":
+            (partial,) = (tmp_path / "put-by").iterdir()
+            without_any(partial / "archive")
+        yield lambda _count: None
+
+    with closing(town.site()) as site, pytest.raises(Differs, match="1 contents that mails need are there, and not in the backup"):
+        take(site, tmp_path / "put-by" / "nightly", losing)
+    assert list((tmp_path / "put-by").iterdir()) == []
 
 
 def raws(site: Site) -> int:
