@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from handlers.batch import Batch, Handler
 from handlers.coroutines import LoopCrew
 from handlers.fingerprint import code_file
+from handlers.forks import awaited_here, called_here
 from handlers.interface import Function
 from handlers.mail import Mail, idempotency_key
 from handlers.timing import Call, Crew, overran
@@ -33,7 +34,7 @@ class PythonHandler(Handler):
         self, name: str, function: Function, *, limit: float = 60.0, concurrency: int = 1, effects: "Effects | None" = None
     ) -> None:
         self.name = name
-        self._function: Callable[[Mail], Any] = function
+        self._function: Callable[[Mail], Any] = called_here(function)
         self._own_file = code_file(function)
         self._limit = limit
         self._effects = effects
@@ -112,7 +113,7 @@ class PythonHandler(Handler):
 
     async def _awaited(self, facts: Facts, mail: Mail) -> Word:
         try:
-            return of_return(await self._function(mail), facts)
+            return of_return(await awaited_here(self._function(mail)), facts)
         except BaseException as error:  # noqa: BLE001 - as above; a cancellation by us is known by its time
             return of_raise(error, self._own_file)
 

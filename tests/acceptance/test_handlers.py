@@ -1,6 +1,9 @@
 """A8 to A10, R1 and E10: what handlers do, and what becomes of it, on the whole program."""
 
-from contextlib import closing
+import os
+import signal
+from contextlib import chdir, closing
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -154,3 +157,55 @@ def test_the_command_handler_maps_exit_statuses(make: MakePlace, letter: Letters
         "crash": ("failed", "handler-error"),
         "killed": ("failed", "handler-error"),
     }
+
+
+FORKS = """
+import asyncio
+import os
+
+def forked(mail):
+    "The child, or 0 in it, which then comes back in one way or another."
+    with open("calls", "a") as calls:
+        print(mail.delivery_id, file=calls)
+    child = os.fork()
+    if not child and mail.recipient.startswith("raises@"):
+        os.execvp("/nowhere/program", ["program"])
+    if child:
+        with open("children", "a") as children:
+            print(child, file=children)
+    return child
+
+def ended(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+def plain(mail):
+    child = forked(mail)
+    return ended(child) if child else None
+
+async def coroutine(mail):
+    child = forked(mail)
+    if not child and mail.recipient.startswith("waits@"):
+        await asyncio.sleep(0)
+    return ended(child) if child else None
+"""
+
+
+@pytest.mark.parametrize("with_database", [False, pytest.param(True, marks=pytest.mark.postgres)])
+@pytest.mark.parametrize("function", ["plain", "coroutine"])
+def test_a_forked_process_that_comes_back_from_a_handler_goes_no_further(
+    make: MakePlace, letter: Letters, request: pytest.FixtureRequest, function: str, with_database: bool
+) -> None:
+    handler = {"use": "python", "python": f"forks:{function}", "domains": ["h.org"], "timeout": "10s"}
+    if with_database:
+        handler["database"] = request.getfixturevalue("database")
+    place = make(handlers={"h": handler}, code={"forks.py": FORKS})
+    place.imported([letter(f"{local}@h.org") for local in ("returns", "raises", "waits", "returns-too")])
+    with chdir(place.folder):
+        place.drain()
+    assert [row["status"] for row in place.outcomes()] == ["handled"] * 4
+    calls = (place.folder / "calls").read_text().split()
+    assert len(calls) == len(set(calls)) == 4
+    left = [child for child in map(int, (place.folder / "children").read_text().split()) if Path(f"/proc/{child}").exists()]
+    for child in left:
+        os.kill(child, signal.SIGKILL)
+    assert not left
