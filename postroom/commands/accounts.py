@@ -63,8 +63,10 @@ def show(
 def add(
     ctx: typer.Context,
     id_: Id,
-    name: Annotated[str, typer.Option(help="How people call it; the id if not given.")] = "",
-    addresses: Annotated[list[str] | None, typer.Option("--address", help="A verified address of it; may be repeated.")] = None,
+    name: Annotated[str, typer.Option(help="How people call it; the id if not given.", callback=utf8)] = "",
+    addresses: Annotated[
+        list[str] | None, typer.Option("--address", help="A verified address of it; may be repeated.", callback=utf8)
+    ] = None,
     require_strong: Annotated[bool, typer.Option("--require-strong", help="Unsigned mail of it is returned.")] = False,
 ) -> None:
     """Add an account."""

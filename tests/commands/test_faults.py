@@ -253,6 +253,7 @@ def test_check_says_which_handler_never_gets_a_mail(tmp_path: Path) -> None:
         *(("list", flag) for flag in ("--handler", "--account", "--message-id", "--fingerprint", "--where", "--id", "--since", "--sender")),
         *((command,) for command in ("show", "why", "oops")),
         ("accounts", "show"),
+        ("accounts", "add", "ada", "--name"),
         ("erase", "--reason", "loop", "--apply", "--why"),
         ("replay", "--reason", "loop", "--apply", "--why"),
     ],
