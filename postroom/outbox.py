@@ -70,13 +70,12 @@ class Maildir:
     @contextmanager
     def opened(self) -> Iterator[Send]:
         """See Outbox.opened. Files are durable when it ends."""
-        try:
+        with self._border():
             for folder in ("tmp", "new", "cur"):
                 (self._path / folder).mkdir(parents=True, exist_ok=True)
-            yield self._send
+        yield self._send
+        with self._border():
             sync(self._path / "new")
-        except OSError as error:
-            raise Hold("outbox", f"replies.outbox: cannot write to {self._path}: {error.strerror or error}") from error
 
     def look(self) -> None:
         """See Outbox.look. Makes nothing."""
@@ -86,9 +85,18 @@ class Maildir:
     def _send(self, letter: Letter) -> Verdict:
         name = f"{letter.reply_id}.postroom"
         data = b"Return-Path: <>\n" + letter.written().replace(b"\r\n", b"\n")
-        with (self._path / "tmp" / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        (self._path / "tmp" / name).replace(self._path / "new" / name)
+        with self._border():
+            with (self._path / "tmp" / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            (self._path / "tmp" / name).replace(self._path / "new" / name)
         return SENT
+
+    @contextmanager
+    def _border(self) -> Iterator[None]:
+        """Within it, what the disk refuses comes out as Hold."""
+        try:
+            yield
+        except OSError as error:
+            raise Hold("outbox", f"replies.outbox: cannot write to {self._path}: {error.strerror or error}") from error

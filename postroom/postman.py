@@ -6,10 +6,9 @@ outbox that is away holds the role; one address that asks for time goes to the r
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from postroom.outbox import Letter, Outbox, Send
-from streams.faults import Hold
 from streams.record import Draft, Position, Record
 from streams.retries import attempts
 from streams.stage import FOLLOWS, Again, Alive, Failure, Result, Stage, between, nothing
@@ -39,7 +38,6 @@ class _Job:
     facts: Facts
     limited: str | None
     sent_at: str | None = None
-    result: Result = field(default_factory=list)
 
     @property
     def to(self) -> str:
@@ -69,8 +67,8 @@ class Postman(Stage):
     sent since a backup is not known to the log that was made of it.
 
     A crash after a mail was sent and before the commit sends it once more, with the same bytes (a Maildir then has it once). A
-    batch that comes again to this process (the relay left half-way, a commit failed) sends nothing twice. So give it small batches:
-    what one crash can double is at most one.
+    batch that comes again to this process (a commit failed) sends nothing twice. So give it small batches: what one crash can double is
+    at most one.
     """
 
     name = "postman"
@@ -112,32 +110,29 @@ class Postman(Stage):
             self._limits.forget(partition)
 
     def process(self, records: Sequence[Record]) -> list[Result]:
-        """One event a record, or Again. When relay, outbox or archive go away in the middle, what was sent before gets its events, and the
-        next call raises Hold, as this one does where nothing was sent; or Newer."""
+        """One event a record, or Again; of those before the one at which relay or archive went away, so that what was sent is committed
+        before anything else. Raises Hold when they are away from the first one on, or the outbox cannot be left in good order, Newer."""
         jobs = [self._job(record) for record in records]
         due = [job for job in jobs if not job.limited and not job.sent_at]
         originals = fetched(
             self._mails, [job.facts.raw for job in due if job.with_original and job.facts.raw and not job.facts.envelope.archived]
         )
+        results: list[Result] = []
         waiting: set[str] = set()
-        done = 0
         with self._outbox.opened() as send:
             for job in jobs:
-                if job.to in waiting:
-                    job.result = FOLLOWS
-                elif job.limited:
-                    job.result = [event(self._topics, job.facts, "silent", rule=job.limited, to=job.to, at=rfc3339(job.record.time))]
-                else:
-                    try:
-                        job.result = self._send(job, originals, send)
-                    except Hold:
-                        if not done:
-                            raise
-                        break
-                    if isinstance(job.result, Again):
-                        waiting.add(job.to)
-                done += 1
-        return [job.result for job in jobs[:done]]
+                try:
+                    result = FOLLOWS if job.to in waiting else self._result(job, originals, send)
+                except Exception:
+                    if not results:
+                        raise
+                    break  # it is raised again when its record comes first
+                if isinstance(result, Again):
+                    waiting.add(job.to)
+                results.append(result)
+        for job in jobs:
+            self._remember(job)
+        return results
 
     def failed(self, record: Record, failure: Failure) -> list[Draft]:
         """A fault about one reply is `given-up`, never an OOPS about an OOPS."""
@@ -155,7 +150,9 @@ class Postman(Stage):
             self._alarm(record)
         return job
 
-    def _send(self, job: _Job, originals: dict[Position, Record], send: Send) -> Result:
+    def _result(self, job: _Job, originals: dict[Position, Record], send: Send) -> Result:
+        if job.limited:
+            return [event(self._topics, job.facts, "silent", rule=job.limited, to=job.to, at=rfc3339(job.record.time))]
         if job.sent_at is None:
             letter = self._letter(job, originals)
             if letter is None:
@@ -165,7 +162,7 @@ class Postman(Stage):
                 return Again(verdict.why)
             if verdict.status == "refused":
                 return [event(self._topics, job.facts, "given-up", rule=verdict.why, to=job.to, attempts=job.attempts, at=self._now())]
-            job.sent_at = self._remember(job.reply_id)
+            job.sent_at = self._now()
         return [event(self._topics, job.facts, "sent", to=job.to, attempts=job.attempts, at=job.sent_at)]
 
     def _letter(self, job: _Job, originals: dict[Position, Record]) -> Letter | None:
@@ -180,11 +177,13 @@ class Postman(Stage):
         original = None if data is None else attach.Original(data, job.facts.envelope.size)
         return Letter(job.reply_id, job.to, message, True, original, self._gone, limit)
 
-    def _remember(self, reply_id: str) -> str:
+    def _remember(self, job: _Job) -> None:
+        """Notes when it was sent, if it was."""
+        if job.sent_at is None or job.reply_id in self._sent:
+            return
         if len(self._sent) >= _REMEMBERED:
             del self._sent[next(iter(self._sent))]
-        self._sent[reply_id] = self._now()
-        return self._sent[reply_id]
+        self._sent[job.reply_id] = job.sent_at
 
     def _now(self) -> str:
         return rfc3339(self._clock())

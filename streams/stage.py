@@ -71,11 +71,11 @@ class Stage(ABC):
 
     @abstractmethod
     def process(self, records: Sequence[Record]) -> list[Result]:
-        """One result a record, in their order; fewer, but at least one, when it takes long: the first records then have theirs, which
-        are committed, and the others come again. May block on I/O. Where a record gets Again, later records of its key in the batch
-        must not be run, and get FOLLOWS: so order within a key holds. It may be called again for the same records, in other groupings
-        or one by one, and must then come to the same results. Raises `faults.Hold` (a whole part is away), `faults.Newer`, or
-        anything else, upon which the runner calls it one by one to find the record at fault."""
+        """One result a record, in their order; fewer, but at least one, when it takes long, or when it would raise on a later one: the
+        first records then have theirs, which are committed, and the others come again. May block on I/O. Where a record gets Again,
+        later records of its key in the batch must not be run, and get FOLLOWS: so order within a key holds. It may be called again for
+        the same records, in other groupings or one by one, and must then come to the same results. Raises `faults.Hold` (a whole part
+        is away), `faults.Newer`, or anything else, upon which the runner calls it one by one to find the record at fault."""
 
     @abstractmethod
     def failed(self, record: Record, failure: Failure) -> list[Draft]:

@@ -25,7 +25,8 @@ class Taken:
 @dataclass
 class Moods:
     """How the relay answers. rcpt, data: address or a word of the mail -> the answer that it gets. hang_up: on mails with one of these
-    words the connection is dropped without an answer; hang_up_on: likewise for these addresses. mail: the answer to MAIL."""
+    words the connection is dropped without an answer; hang_up_on: likewise for these addresses. mail: the answer to
+    MAIL. asked: the addresses at RCPT, in their order."""
 
     rcpt: dict[str, str] = field(default_factory=dict)
     data: dict[bytes, str] = field(default_factory=dict)
@@ -33,6 +34,7 @@ class Moods:
     hang_up_on: set[str] = field(default_factory=set)
     mail: str | None = None
     taken: list[Taken] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
     connections: int = 0
 
     async def handle_EHLO(self, server: SMTP, session: Session, _envelope: Envelope, hostname: str, responses: list[str]) -> list[str]:  # noqa: N802
@@ -51,6 +53,7 @@ class Moods:
 
     async def handle_RCPT(self, server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:  # noqa: N802
         """By address."""
+        self.asked.append(address)
         if address in self.hang_up_on:
             assert isinstance(server.transport, asyncio.WriteTransport)
             server.transport.abort()

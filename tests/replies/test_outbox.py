@@ -65,12 +65,13 @@ def test_a_folder_that_cannot_be_written_holds_the_role(tmp_path: Path) -> None:
 
 
 def test_a_fault_while_sending_holds_too(tmp_path: Path) -> None:
-    """The folder goes away with the batch in hand."""
+    """The folder goes away with the batch in hand, and is still away when the batch ends."""
 
     def lose_it_half_way() -> None:
         with Maildir(tmp_path / "outbox").opened() as send:
             os.rename(tmp_path / "outbox", tmp_path / "elsewhere")
-            send(_letter())
+            with pytest.raises(Hold, match=r"replies\.outbox"):
+                send(_letter())
 
     with pytest.raises(Hold, match=r"replies\.outbox"):
         lose_it_half_way()

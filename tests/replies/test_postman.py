@@ -2,7 +2,9 @@
 
 import logging
 import mailbox
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from postroom.outbox import Maildir, Outbox
+from postroom.outbox import Maildir, Outbox, Send
 from postroom.postman import Postman
 from postroom.relay import Relay
 from streams.faults import Hold
@@ -210,24 +212,104 @@ def test_what_cannot_be_sent_is_given_up(tmp_path: Path, failure: Failure, rule:
 
 
 def test_a_relay_that_leaves_half_way_gets_nothing_twice() -> None:
-    """R5: what was sent before has its events at once, so that a stop meanwhile forgets nothing. Where these are not committed the batch
-    comes again, and what was sent is known, with the time at which it was."""
-    moods = Moods(rcpt={"2@example.org": "421 shutting down"})
+    """R5: what was sent is told of at once, and the letter that holds comes first when the others come again."""
+    moods = Moods(rcpt={"2@example.org": "452 4.3.1 out of space"})
     records = [reply_to(f"{n}@example.org", offset=n, number=n) for n in range(4)]
     with relay(moods) as port:
         post = Post(Relay(f"smtp://127.0.0.1:{port}"))
-        before = post.events(*records)
-        assert [event.status for event in before] == ["sent"] * 2
-        with pytest.raises(Hold):
-            post.deliver(*records[2:])
-        moods.rcpt.clear()
-        post.postman.revoked(frozenset({0}))
-        post.postman.assigned(frozenset({0}))
         events = post.events(*records)
-        assert post.events(*records) == events
-        assert events[:2] == before
+        assert [event.to for event in events] == ["0@example.org", "1@example.org"]
+        for _ in range(2):
+            with pytest.raises(Hold):
+                post.deliver(*records[2:])
+        moods.rcpt.clear()
+        events += post.events(*records[2:])
     assert [event.status for event in events] == ["sent"] * 4
     assert [taken.rcpt_to[0] for taken in moods.taken] == [f"{n}@example.org" for n in range(4)]
+
+
+def test_a_batch_of_which_the_commit_failed_is_not_sent_again() -> None:
+    """It comes again to this process, and has the same events, with the time at which it was sent."""
+    moods = Moods()
+    records = [reply_to(f"{n}@example.org", offset=n, number=n) for n in range(4)]
+    with relay(moods) as port:
+        post = Post(Relay(f"smtp://127.0.0.1:{port}"))
+        events = post.events(*records)
+        post.postman.revoked(frozenset({0}))
+        post.postman.assigned(frozenset({0}))
+        assert post.events(*records) == events
+    assert [taken.rcpt_to[0] for taken in moods.taken] == [f"{n}@example.org" for n in range(4)]
+
+
+def test_letters_that_come_again_after_a_hold_are_counted_once() -> None:
+    """By address and over all, with what was committed before it counted anew, as the runner has it."""
+    moods = Moods(rcpt={"bob@example.org": "452 4.3.1 out of space"})
+    tos = ["ann@example.org", "ann@example.org", "bob@example.org", "ann@example.org", "cid@example.org", "dan@example.org"]
+    records = [reply_to(to, offset=n, number=n) for n, to in enumerate(tos)]
+    passed: list[Record] = []
+    with relay(moods) as port:
+        post = Post(Relay(f"smtp://127.0.0.1:{port}"), a_day=2, an_hour=4, before=passed)
+        events = post.events(*records)
+        passed += records[:2]
+        for _ in range(2):
+            with pytest.raises(Hold):
+                post.deliver(*records[2:])
+            post.postman.revoked(frozenset({0}))
+            post.postman.assigned(frozenset({0}))
+        moods.rcpt.clear()
+        events += post.events(*records[2:])
+    assert [event.rule for event in events] == [None, None, None, "limit", None, "breaker"]
+
+
+def test_a_letter_that_cannot_be_written_ends_the_batch_before_it(tmp_path: Path) -> None:
+    """So the fault is about its record alone, and those before it are told of first."""
+    records = [reply_to(offset=n, number=n) for n in range(2)]
+    post = Post(Maildir(tmp_path))
+    bad = records[1]._replace(value=b"", headers=(*records[1].headers, (stow.ARCHIVED, b"\xff")))
+    assert [event.status for event in post.events(records[0], bad)] == ["sent"]
+    with pytest.raises(UnicodeDecodeError):
+        post.deliver(bad)
+
+
+class Unmounted(Maildir):
+    """A Maildir that goes away before it is left, with what was written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.away = path / "new"
+
+    @contextmanager
+    def opened(self) -> Iterator[Send]:
+        with super().opened() as send:
+            yield send
+            shutil.rmtree(self.away)
+
+
+def test_nothing_counts_as_sent_where_the_outbox_cannot_be_left(tmp_path: Path) -> None:
+    """What was written is not durable, so it is written again when the outbox is back."""
+    post = Post(outbox := Unmounted(tmp_path / "outbox"))
+    for _ in range(2):
+        with pytest.raises(Hold, match=r"replies\.outbox"):
+            post.deliver(reply_to())
+    outbox.away = tmp_path / "elsewhere"
+    outbox.away.mkdir()
+    assert [event.status for event in post.events(reply_to())] == ["sent"]
+    assert len(mails_in(tmp_path / "outbox")) == 1
+
+
+def test_letters_written_before_the_outbox_went_away_are_told_of(tmp_path: Path) -> None:
+    """Something stands where the third would be written."""
+    records = [reply_to(offset=n, number=n) for n in range(4)]
+    outcome = facts_of(records[2]).outcome
+    assert outcome
+    in_the_way = tmp_path / "tmp" / f"{compose.reply_id_of(facts_of(records[2]), outcome)}.postroom"
+    in_the_way.mkdir(parents=True)
+    post = Post(Maildir(tmp_path))
+    assert [event.status for event in post.events(*records)] == ["sent"] * 2
+    with pytest.raises(Hold, match=r"replies\.outbox"):
+        post.deliver(*records[2:])
+    in_the_way.rmdir()
+    assert [event.status for event in post.events(*records[2:])] == ["sent"] * 2
 
 
 def test_a_crash_between_sending_and_the_commit_repeats_the_same_bytes() -> None:

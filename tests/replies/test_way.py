@@ -110,6 +110,25 @@ def test_replies_wait_for_the_relay_and_each_is_sent_once(log: SqliteLog) -> Non
     assert all(b"message/rfc822" in taken.content for taken in moods.taken)
 
 
+def test_replies_that_the_relay_took_are_not_sent_again_after_clean_stops(log: SqliteLog) -> None:
+    """Two stops while one letter of the batch holds the role; each start knows only what the log says."""
+    senders = [f"{n}@example.org" for n in range(10)]
+    _fail(log, senders)
+    with _running(log, Replyer(TOPICS, POLICY, Archive(), log, 512 * 1024), [TOPICS.failures, TOPICS.answers]):
+        _until(lambda: len(list(log.read(TOPICS.replies))) == 10)
+    moods = Moods(rcpt={"7@example.org": "421 shutting down"})
+    with relay(moods) as port:
+        for _ in range(2):
+            asked = moods.asked.count("7@example.org")
+            with _running(log, _postman(log, f"smtp://127.0.0.1:{port}"), [TOPICS.replies], RETRIES):
+                _until(lambda: moods.asked.count("7@example.org") > asked)  # noqa: B023 - called within the round
+        moods.rcpt.clear()
+        with _running(log, _postman(log, f"smtp://127.0.0.1:{port}"), [TOPICS.replies], RETRIES):
+            _until(lambda: len(_events(log)) == 10)
+    assert sorted(taken.rcpt_to[0] for taken in moods.taken) == senders
+    assert [event.status for event in _events(log)] == ["sent"] * 10
+
+
 def test_a_storm_of_failures_stays_within_the_limit_over_a_restart(log: SqliteLog) -> None:
     """R3: a loop of two hundred rounds gets ten mails, although the postman is another one half-way."""
     moods = Moods()
