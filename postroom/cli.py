@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_group
 
+from postroom.leaving import leave_in_time
 from postroom.printable import log_to_stderr, tell
 from postroom.settings import SettingsError
 from streams.errors import Fatal, LogError
@@ -115,6 +116,17 @@ def main() -> None:
     _streams()
     # The process's memory goes with it; to look through it for cycles first is a seventh of what a short command takes.
     atexit.register(gc.freeze)
+    status = 1
+    try:
+        _call()
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    finally:
+        leave_in_time(status)
+
+
+def _call() -> None:
     try:
         app()
     except (SettingsError, Fatal, Newer) as error:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import chdir, closing
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import psycopg2
 import pytest
 
 from tests.acceptance.conftest import MakePlace
-from tests.acceptance.place import Letters, words_of
+from tests.acceptance.place import Letters, Place, words_of
 
 CODE = """
 import asyncio
@@ -209,3 +210,55 @@ def test_a_forked_process_that_comes_back_from_a_handler_goes_no_further(
     for child in left:
         os.kill(child, signal.SIGKILL)
     assert not left
+
+
+HANGS = """
+import asyncio
+import threading
+import time
+from pathlib import Path
+
+async def overruns(mail):
+    Path("called").touch()
+    await asyncio.to_thread(time.sleep, 3600)
+
+def leaves_a_thread(mail):
+    Path("called").touch()
+    threading.Thread(target=time.sleep, args=(3600,), name="left", daemon=False).start()
+
+async def is_done(mail):
+    Path("called").touch()
+    await asyncio.to_thread(time.sleep, 0)
+"""
+
+
+def hanging(make: MakePlace, function: str) -> Place:
+    """With a handler that is one of these functions."""
+    handler = {"use": "python", "python": f"hangs:{function}", "domains": ["h.org"], "timeout": "1s" if function == "overruns" else "60s"}
+    return make(handlers={"h": handler}, code={"hangs.py": HANGS})
+
+
+@pytest.mark.parametrize(
+    ("function", "status", "thread"), [("overruns", 75, "asyncio_0"), ("leaves_a_thread", 0, "left"), ("is_done", 0, "")]
+)
+def test_a_thread_of_a_handler_that_does_not_end_keeps_no_drain(
+    make: MakePlace, letter: Letters, function: str, status: int, thread: str
+) -> None:
+    place = hanging(make, function)
+    place.mail(letter("1@h.org"))
+    with chdir(place.folder):
+        place.run("run", "--drain", "--patience", "1s", status=status)
+    assert [line.rpartition(": ")[2] for line in place.stderr.splitlines() if "still run" in line] == ([thread] if thread else [])
+
+
+@pytest.mark.parametrize("function", ["overruns", "leaves_a_thread"])
+def test_a_thread_of_a_handler_that_does_not_end_keeps_no_stop(make: MakePlace, letter: Letters, function: str) -> None:
+    place = hanging(make, function)
+    place.mail(letter("1@h.org"))
+    with chdir(place.folder):
+        running = place.start("run")
+    while not (place.folder / "called").exists():
+        assert running.poll() is None
+        time.sleep(0.02)
+    running.terminate()
+    assert running.wait(60) == 0
