@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Literal
 
 from postroom import drift
@@ -59,7 +60,7 @@ def run(site: Site) -> Iterator[Finding]:
 
 def _log(site: Site) -> Iterator[Finding]:
     url = site.settings.log.url
-    if url.startswith("sqlite:///") and not (file := site.config.folder / url.removeprefix("sqlite:///")).exists():
+    if url.startswith("sqlite:///") and not _exists(file := site.config.folder / url.removeprefix("sqlite:///")):
         if not file.parent.is_dir():
             raise SettingsError(f"[log] url = {url}: there is no folder {file.parent}")
         yield Finding("log", "ok", f"{url} is not there yet; the first command that writes makes it")
@@ -84,6 +85,13 @@ def _log(site: Site) -> Iterator[Finding]:
         yield from _sizes(site, rows)
         if not missing:
             yield from (Finding("log", "wrong", words) for words in forgotten(site.log, site.groups().items(), site.topics.outcomes))
+
+
+def _exists(file: Path) -> bool:
+    try:
+        return file.exists()
+    except OSError as error:  # its name is too long, for one
+        raise SettingsError(f"[log] url: {file}: {error.strerror or error}") from error
 
 
 def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:

@@ -56,6 +56,13 @@ def _dotted(tables: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_nul(cls, value: Any) -> Any:
+        if any("\0" in str(one) for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str | Path)):
+            raise ValueError("there is a NUL (\\u0000) in it, which nothing takes: write it without")
+        return value
+
 
 class TopicSettings(_Section):
     """[log.topics]: how topics are created. retention: None for the broker's own."""
@@ -197,7 +204,7 @@ class HandlerSettings(_Section):
     timeout: Seconds = 60.0
     give_up: Seconds = 86400.0
     retry_delays: Annotated[tuple[Seconds, Seconds, Seconds], Field()] = (30.0, 300.0, 3600.0)
-    pause_after: int = Field(20, ge=0)
+    pause_after: int = Field(20, ge=0, le=1_000_000)
     runtime: Literal["runner", "faust"] = "runner"
     concurrency: int = Field(1, ge=1, le=10_000)
 

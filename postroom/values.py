@@ -13,6 +13,8 @@ from topology.facts import rfc3339
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST = 36_525 * 86_400
 """Seconds: a hundred years. What is longer is a slip, and beyond what times are computed with."""
+_LARGEST = 10**18
+"""Octets: a thousand million GB. What is more is a slip, and beyond what files and brokers count with."""
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 
 
@@ -54,13 +56,19 @@ def instant(value: Any) -> str | None:
 
 
 def octets(value: Any) -> int:
-    """A size: a number of octets, or a text such as 500MB, 10MiB. Raises ValueError."""
+    """A size: a number of octets, or a text such as 500MB, 10MiB; at most 1000000000GB. Raises ValueError."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
+        return int(_counted(value, value))
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?i?b?)\s*", str(value).lower())
     if not match or match[2] not in _SIZES:
         raise ValueError(f"{value!r} is no size: write octets, or 512KiB, 10MiB, 500MB")
-    return int(float(match[1]) * _SIZES[match[2]])
+    return int(_counted(float(match[1]) * _SIZES[match[2]], value))
+
+
+def _counted(size: float, value: Any) -> float:
+    if size > _LARGEST:
+        raise ValueError(f"{value!r} is too large: write a size of 0 to 1000000000GB")
+    return size
 
 
 def _domain(value: str) -> str:

@@ -78,7 +78,7 @@ def list_(
     selectors: Selectors,
     pending: Annotated[bool, typer.Option("--pending", help="What is still on its way instead, and for which stage it waits.")] = False,
     every: Annotated[bool, typer.Option("--all", help="All generations, not only the latest of each delivery.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Stop after so many.", min=0)] = None,
+    limit: Annotated[int | None, typer.Option(help="Stop after so many.", min=0, max=sys.maxsize)] = None,
     as_json: Json = False,
 ) -> None:
     """List outcomes, oldest first by the time when the log took them; with --pending what is still on its way, by stage."""
@@ -190,7 +190,7 @@ def _report(site: Site, id_: str) -> dict[str, Any] | None:
 def tail(
     ctx: typer.Context,
     selectors: Selectors,
-    number: Annotated[int, typer.Option("--number", "-n", help="How many of the last ones.", min=0)] = 10,
+    number: Annotated[int, typer.Option("--number", "-n", help="How many of the last ones.", min=0, max=sys.maxsize)] = 10,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="And new ones as they come, until interrupted.")] = False,
     as_json: Json = False,
 ) -> None:

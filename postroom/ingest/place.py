@@ -12,6 +12,9 @@ from postroom.settings import SettingsError
 
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})")
 
+_MAX_PATH = 107
+"""Octets of a Unix socket's path: what Linux has room for, unix(7)."""
+
 
 class ListenerError(SettingsError):
     """The listener cannot be set up; the text names the setting and what to do. Exit status 2."""
@@ -30,10 +33,14 @@ def place_of(kind: str, where: str, base: Path, *, allow_remote: bool = False) -
     """The setting `ingest.<kind>` read.
 
     where: host:port, [v6]:port (port 0: any free one), or unix:PATH, relative to `base`, the settings' folder. allow_remote: also places
-    that other machines reach. Raises ListenerError when `where` is not to be understood, or reachable from outside without leave."""
+    that other machines reach. Raises ListenerError when `where` is not to be understood, too long a path, or reachable from outside without
+    leave."""
     setting = f"ingest.{kind} = {where!r}"
     if where.startswith("unix:"):
-        return Place(setting, base / where.removeprefix("unix:"))
+        path = base / where.removeprefix("unix:")
+        if len(os.fsencode(path)) > _MAX_PATH:
+            raise ListenerError(f"{setting}: {path} is too long: a socket's path has at most {_MAX_PATH} octets")
+        return Place(setting, path)
     match = _HOST_PORT.fullmatch(where)
     if not match or int(match[2]) > 65535:
         raise ListenerError(f"{setting}: expected host:port, [v6]:port or unix:PATH")
@@ -46,12 +53,10 @@ def place_of(kind: str, where: str, base: Path, *, allow_remote: bool = False) -
 def fault_of(place: Place) -> str | None:
     """Why nobody can listen there just now, or None. Nothing is left behind."""
     if place.path:
-        if not place.path.parent.is_dir():
-            return f"there is no folder {place.path.parent}"
-        if place.path.exists() and not place.path.is_socket():
-            return "something else stands there"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            return None if probe.connect_ex(os.fspath(place.path)) else "somebody listens there; is postroom running already?"
+        try:
+            return _fault_of_socket(place.path)
+        except OSError as error:  # its folder is not for us to look into, for one
+            return f"{place.path}: {error.strerror or error}"
     with socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -59,6 +64,15 @@ def fault_of(place: Place) -> str | None:
         except OSError as error:
             return f"{error.strerror or error}{'; is postroom running already?' if error.errno == errno.EADDRINUSE else ''}"
     return None
+
+
+def _fault_of_socket(path: Path) -> str | None:
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if path.exists() and not path.is_socket():
+        return "something else stands there"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return None if probe.connect_ex(os.fspath(path)) else "somebody listens there; is postroom running already?"
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,6 +59,21 @@ def test_a_place_where_nobody_can_listen_is_told_before_the_log_is_made(tmp_path
     assert place.status == (0 if where.startswith("unix:") else 2)
 
 
+@pytest.mark.parametrize("name", ["x" * 150, "x" * 300])
+def test_a_socket_whose_path_is_too_long_is_told_before_the_log_is_made(tmp_path: Path, name: str) -> None:
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={"ingest": {"lmtp": f"unix:{name}"}})
+    place.run("run", "lmtp", status=2)
+    assert f"ingest.lmtp = 'unix:{name}'" in said(place)
+    assert untouched(place)
+    assert b"too long" in place.run("check", status=2)
+
+
+@pytest.mark.parametrize("args", [("tail", "-n"), ("list", "--limit")])
+def test_a_number_beyond_all_counting_is_wrong_use(place: Place, args: tuple[str, str]) -> None:
+    place.run(*args, "100000000000000000000", status=2)
+    assert str(sys.maxsize) in place.stderr
+
+
 def test_a_listener_without_a_place_is_told_before_the_log_is_made(place: Place) -> None:
     place.run("run", "smtp", status=2)
     assert "[ingest] smtp" in said(place)
@@ -77,6 +93,7 @@ def test_an_archive_of_no_known_kind_is_told_before_the_log_is_made(tmp_path: Pa
     ("section", "values", "word"),
     [
         ("log", {"url": "sqlite:///no/such/folder/x.db"}, "there is no folder"),
+        ("log", {"url": f"sqlite:///{'x' * 300}"}, "too long"),
         ("log", {"url": "kafka://127.0.0.1:abc"}, "host:port"),
         ("log", {"url": "kafka://127.0.0.1:99999"}, "host:port"),
         ("archive", {"url": "file:accounts.toml/archive"}, "no folder"),

@@ -27,6 +27,12 @@ def test_a_duration_has_a_bound(tmp_path: Path, value: str) -> None:
     assert said(tmp_path, f"[log.topics]\nretention = {value}").endswith('which is a hundred years; or write "off"')
 
 
+@pytest.mark.parametrize("value", ["9" * 400, f'"{"9" * 400}"', f'"{"9" * 400}MB"', '"1000000001GB"'])
+def test_a_size_has_a_bound(tmp_path: Path, value: str) -> None:
+    """Beyond it nobody can count octets."""
+    assert said(tmp_path, f"[ingest]\nmax_size = {value}").endswith("is too large: write a size of 0 to 1000000000GB")
+
+
 @pytest.mark.parametrize("value", ["nan", "-1", "-inf", "true", '"inf"', '"nan"'])
 def test_what_is_no_duration_is_told_how_to_write_one(tmp_path: Path, value: str) -> None:
     assert said(tmp_path, f"[log]\ndedupe_window = {value}").endswith("is no duration: write seconds, or 30s, 10m, 24h, 7d")
@@ -53,6 +59,12 @@ HANDLER = '[handlers.foo]\nuse = "maildir"\npath = "foo/"\n'
             '[routing]\noriginal_recipient_headers = ["X-A", "X B:"]',
             "[routing] original_recipient_headers: 'X B:' is no name of a header field: "
             "write it without blanks and without the colon, such as X-Original-To",
+        ),
+        ('[accounts]\nfile = "a\\u0000b"', "[accounts] file: there is a NUL (\\u0000) in it, which nothing takes: write it without"),
+        ('[accounts]\nkeys = "a\\u0000b"', "[accounts] keys: there is a NUL (\\u0000) in it, which nothing takes: write it without"),
+        (
+            HANDLER + 'domains = ["foo.com"]\npause_after = 99999999999999999999999',
+            "[handlers.foo] pause_after: Input should be less than or equal to 1000000",
         ),
         ("[log.topics]\npartitions = 4097", "[log] topics: partitions = 4097: a log in SQLite takes up to 4096"),
     ],
