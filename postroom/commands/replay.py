@@ -14,6 +14,7 @@ from postroom.reading.options import selecting
 from postroom.reading.out import Out, stop
 from postroom.reading.selectors import Selectors
 from postroom.replay.apply import Apply, Brought, Pace, brought_in
+from postroom.replay.claim import Claim, Superseded, alone
 from postroom.replay.entry import Stage
 from postroom.replay.marker import Busy, Marker, NoReplay, finish, refuse_if_busy, who
 from postroom.replay.report import brought_document, preview_document, show_brought, show_preview
@@ -58,13 +59,17 @@ def replay(
     if number is not None:
         if apply or selectors.given or (resume and abandon):
             _wrong("--resume and --abandon: they are about the selection of that replay; give nothing that chooses mails")
-        _go_on(site, number, Pace(rate), give_up=abandon is not None, as_json=as_json)
+        with alone(site):
+            _go_on(site, number, Pace(rate), give_up=abandon is not None, as_json=as_json)
     elif apply:
         if settings:
             _wrong("--settings: only for a preview; the roles that process the mails have their own settings")
         if not selectors.given:
             _wrong("--apply: say which mails, with at least one selector (--since 1970-01-01 for all)")
-        _apply(site, Marker(rfc3339(now_ms()), who(), why, selectors, start, as_of, redo, replies, limit), Pace(rate), as_json=as_json)
+        marker = Marker(rfc3339(now_ms()), who(), why, selectors, start, as_of, redo, replies, limit)
+        site.ensure_topics()
+        with alone(site):
+            _apply(site, marker, Pace(rate), as_json=as_json)
     else:
         selectors.filter(now_ms())  # said here if it is wrong, and not by each process
         _preview(site, Trial(settings, selectors, now_ms(), start, as_of == "now"), limit, as_json=as_json)
@@ -89,7 +94,6 @@ def _preview(site: Site, trial: Trial, limit: int | None, *, as_json: bool) -> N
 
 def _apply(site: Site, marker: Marker, pace: Pace, *, as_json: bool) -> None:
     wanted = marker.selectors.filter(marker.at_ms)
-    site.ensure_topics()
     try:
         refuse_if_busy(site.log, site.topics)
         chosen = Selection(site.log, site.topics, wanted, every=False, redo=marker.redo)
@@ -106,7 +110,8 @@ def _apply(site: Site, marker: Marker, pace: Pace, *, as_json: bool) -> None:
         file=sys.stderr,
         flush=True,
     )
-    _bring(Apply(site, marker, generation), chosen, frozenset(), pace, as_json=as_json)
+    claim = Claim(site.log, site.topics, generation, generation)  # the marker itself is the word
+    _bring(Apply(site, marker, claim), chosen, frozenset(), pace, as_json=as_json)
 
 
 def _go_on(site: Site, generation: int, pace: Pace, *, give_up: bool, as_json: bool) -> None:
@@ -117,15 +122,19 @@ def _go_on(site: Site, generation: int, pace: Pace, *, give_up: bool, as_json: b
     if give_up:
         finish(site.log, site.topics, generation, {})
         return
+    claim = Claim.renewed(site.log, site.topics, generation)  # first: what another then still brings in is one batch at most
     inside = brought_in(site, marker, generation)
     wanted = marker.selectors.filter(marker.at_ms)
     chosen = Selection(site.log, site.topics, wanted, marker.ends, every=False, redo=marker.redo, but=generation)
-    _bring(Apply(site, marker, generation), chosen, inside, pace, as_json=as_json)
+    _bring(Apply(site, marker, claim), chosen, inside, pace, as_json=as_json)
 
 
 def _bring(apply: Apply, chosen: Selection, inside: frozenset[int], pace: Pace, *, as_json: bool) -> None:
     with bar("bringing in", chosen.count) as tick:
-        done = apply.bring(chosen, inside, pace, tick)
+        try:
+            done = apply.bring(chosen, inside, pace, tick)
+        except Superseded as error:
+            stop(str(error), 75)
     _say(done, chosen, as_json=as_json)
 
 

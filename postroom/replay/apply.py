@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from postroom.reading import glance
 from postroom.reading.pending import handlers
+from postroom.replay.claim import Claim
 from postroom.replay.entry import Plan, batches, first
 from postroom.replay.marker import Marker, finish
 from postroom.replay.selection import Chosen, Selection, place_of
@@ -54,21 +55,22 @@ class Pace:
 
 
 class Apply:
-    """One replay, as its marker has it. generation: its number."""
+    """One replay, as its marker has it. claim: that it is ours to bring in."""
 
-    def __init__(self, site: Site, marker: Marker, generation: int) -> None:
+    def __init__(self, site: Site, marker: Marker, claim: Claim) -> None:
         self._site = site
+        self._claim = claim
         self._source = source(site)
         self._screen = Chain([rescreening(site, site, site.reader, self._source)], site.topics, site.oopses, now_ms)
         self._limit = marker.limit
         self._plan = Plan(
-            marker.start, frozenset(site.handler_names), marker.as_of == "now", generation, replies=marker.replies, redo=marker.redo
+            marker.start, frozenset(site.handler_names), marker.as_of == "now", claim.generation, replies=marker.replies, redo=marker.redo
         )
 
     def bring(self, chosen: Selection, inside: frozenset[int], pace: Pace, tick: Callable[[int], None]) -> Brought:
-        """Appends a batch at a time, each whole or not at all. inside: the places of the mails that are in already. Raises LogError, and
-        Hold where the archive is away; what is in then stays in. Writes in the end that
-        the replay is finished."""
+        """Appends a batch at a time, each whole or not at all. inside: the places of the mails that are in already, as seen since the
+        claim. Raises LogError, Hold where the archive is away, and Superseded where the replay is ours no more; what is in then stays in.
+        Writes in the end that the replay is finished."""
         done = Brought(self._plan.generation)
         for batch in batches(self._missing(chosen, inside, done), pace.batch):
             drafts: list[Draft] = []
@@ -80,9 +82,11 @@ class Apply:
                     drafts += self._drafts(mail, raw)
                     done.mails += 1
             if drafts:
+                self._claim.demand()
                 self._site.log.append(drafts)
             tick(len(batch))
             pace.keep(len(batch))
+        self._claim.demand()
         finish(self._site.log, self._site.topics, done.generation, {"mails": done.mails + done.already_in, "gone": done.gone})
         return done
 

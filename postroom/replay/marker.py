@@ -1,4 +1,5 @@
-"""mail.replays: the marker of each replay, which says who brings in what, and why; and a record that it is finished.
+"""mail.replays: the marker of each replay, which says who brings in what, and why; a record each time that it is taken up again; and one
+that it is finished.
 
 A marker's offset + 1 is the generation of all that it brings in. One replay at a time brings in mails, so that no two choose the
 same delivery: the next one waits until the one before is finished or abandoned.
@@ -20,7 +21,7 @@ from topology.facts import to_ms
 from topology.records import Topics
 
 _VERSION = "1.0"
-_BEGUN, _FINISHED = b"postroom.replay", b"postroom.replay-finished"
+_BEGUN, _TAKEN, _FINISHED = b"postroom.replay", b"postroom.replay-taken", b"postroom.replay-finished"
 
 
 class NoReplay(Exception):
@@ -104,6 +105,23 @@ def refuse_if_busy(log: Reader, topics: Topics, before: int | None = None) -> No
     first = next(iter(begun), None)
     if first is not None and (before is None or first < before):
         raise Busy(first)
+
+
+def take_up(log: Log, topics: Topics, generation: int) -> int:
+    """Writes that this process goes on with a replay; the offset behind that word. Raises LogError."""
+    # A release that does not know these records takes what is no marker for the end of the replay that `generation` names.
+    return _append(log, topics, _TAKEN, {"generation": 0, "taken": generation, "by": f"{who()} (process {os.getpid()})"})
+
+
+def ended_or_taken(log: Reader, topics: Topics, generation: int, since: int) -> str | None:
+    """What was written of a replay from an offset on, in words: that it ended, or that somebody goes on with it; None for nothing."""
+    for record in log.read(topics.replays, 0, start=since):
+        document = orjson.loads(record.value)
+        if record.header("ce_type") == _FINISHED and document["generation"] == generation:
+            return "was finished or given up"
+        if record.header("ce_type") == _TAKEN and document["taken"] == generation:
+            return f"was taken up by {document['by']}"
+    return None
 
 
 def finish(log: Log, topics: Topics, generation: int, counts: dict[str, int]) -> None:

@@ -128,9 +128,10 @@ def wal_path(path: Path) -> Path:
     return path.with_name(path.name + "-wal")
 
 
-def open_lock(path: Path) -> int:
-    """A descriptor of the lock file, which is created if it is not there, for the same users as the log. Raises OSError."""
-    beside = lock_path(path)
+def open_lock(path: Path, beside: Path | None = None) -> int:
+    """A descriptor of the lock file, which is created if it is not there, for the same users as the log. beside: another than that on
+    which the writers queue. Raises OSError."""
+    beside = beside or lock_path(path)
     try:
         return os.open(beside, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

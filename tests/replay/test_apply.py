@@ -4,12 +4,20 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 
+from postroom.reading.selectors import Selectors
+from postroom.replay.apply import Apply, Pace
+from postroom.replay.claim import Claim, Superseded
+from postroom.replay.marker import Marker
+from postroom.replay.selection import Selection
+from postroom.site import Site, now_ms
 from tests.acceptance.conftest import MakePlace
 from tests.acceptance.place import Letters, Place
+from topology.facts import rfc3339
 
 MANY = 300
 BROKEN = """
@@ -160,6 +168,54 @@ def test_a_replay_that_was_killed_goes_on_and_brings_nothing_in_twice(make: Make
     (done,) = place.lines("replay", "--resume", number)
     assert done["mails"] == 0
     assert place.fsck()["ended"] == 40
+
+
+@pytest.mark.parametrize(("call", "why", "inside"), [("--resume", "was taken up by", 4), ("--abandon", "was finished or given up", 1)])
+def test_who_finds_that_another_has_taken_a_replay_up_or_ended_it_brings_no_more_in(
+    make: MakePlace, letter: Letters, call: str, why: str, inside: int
+) -> None:
+    """The other comes while this one waits after its first mail."""
+    place = broken(make, letter, 4)
+    place.write("actions.py", FIXED)
+    with closing(Site.at(place.folder / "postroom.toml")) as site:
+        failed = Selectors(status=("failed",))
+        marker = Marker(rfc3339(now_ms()), "me", None, failed, "bounce-filter", "then", redo=False, replies=False, limit=None)
+        chosen = Selection(site.log, site.topics, failed.filter(marker.at_ms), every=False)
+        marker = marker.bounded(chosen.ends)
+        number = marker.append(site.log, site.topics)
+
+        def another(_seconds: float) -> None:
+            place.run("replay", call, str(number))
+
+        pace = Pace(1, clock=lambda: 0.0, sleep=another)
+        with pytest.raises(Superseded, match=why):
+            Apply(site, marker, Claim(site.log, site.topics, number, number)).bring(chosen, frozenset(), pace, lambda _count: None)
+    assert len(place.lines("list", "--pending")) == inside
+    place.drain()
+    assert len(effects(place)) == len(set(effects(place))) == inside
+    assert place.fsck()["ended"] == 4
+
+
+@pytest.mark.sqlite_only
+def test_beside_a_replay_that_is_bringing_mails_in_no_other_begins_goes_on_or_gives_it_up(make: MakePlace, letter: Letters) -> None:
+    place = broken(make, letter, 3)
+    place.write("actions.py", FIXED)
+    for brought_in, call in enumerate((("--status", "failed", "--apply"), ("--resume", "1")), start=1):
+        running = started(place, "replay", *call, "--rate", "0.01")
+        wait_for(lambda count=brought_in: len(place.lines("list", "--pending")) == count)
+        for other in (("--status", "failed", "--apply"), ("--resume", "1"), ("--abandon", "1")):
+            place.run("replay", *other, status=75)
+            assert "another `postroom replay` is bringing mails in" in place.stderr
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        place.run("replay", "--status", "failed", "--apply", status=75)
+        assert "--resume 1" in place.stderr
+    (done,) = place.lines("replay", "--resume", "1")
+    assert (done["already_in"], done["mails"]) == (2, 1)
+    place.drain()
+    assert len(effects(place)) == len(set(effects(place))) == 3
+    place.run("replay", "--status", "failed", "--apply")
+    place.fsck()
 
 
 def started(place: Place, *args: str) -> "subprocess.Popen[bytes]":
