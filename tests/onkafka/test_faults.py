@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its way to 
 from tests.acceptance.place import Letters, Place
 from tests.broker.broker import free_port
 from tests.onkafka.conftest import MakePlace
-from tests.onkafka.waiting import lmtp
+from tests.onkafka.waiting import lmtp, until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka")]
 
@@ -58,6 +58,7 @@ def test_a_missing_topic_is_named_and_not_made_by_the_way(make: MakePlace, lette
     kept = place.mail(letter("1@foo.com"))
     topic = place.lines("topics")[1]["topic"]
     admin.delete_topics([topic])[topic].result()
+    until(lambda: topic not in admin.list_topics(timeout=5).topics, f"the broker to tell that {topic} is gone")
     refused(place, [(["run", "--drain"], 2), (["pipe"], 75)], f"{topic}: missing", "`postroom topics --create`")
     place.run("topics", "--create")
     place.drain()
@@ -69,6 +70,8 @@ def test_partitions_that_were_added_are_noticed(make: MakePlace, letter: Letters
     place.mail(letter("1@foo.com"))
     topic = place.lines("topics")[0]["topic"]
     admin.create_partitions([NewPartitions(topic, 3)])[topic].result()
+    # The controller answers before the broker tells it to others. Who asks in between finds two, and then gets the third from its group.
+    until(lambda: len(admin.list_topics(timeout=5).topics[topic].partitions) == 3, f"the broker to tell of the third partition of {topic}")
     refused(place, [(["run", "--drain"], 2), (["pipe"], 75)], f"{topic}: it has 3 partitions", "[log.topics] partitions")
     assert place.lines("topics", status=1)[0]["state"] == "drifted"
 
