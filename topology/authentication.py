@@ -61,6 +61,7 @@ class AuthenticationStep(LaterStep):
     """mail.screened -> mail.authenticated, or an outcome."""
 
     name = "authentication"
+    asks = True
 
     def __init__(
         self,

@@ -5,8 +5,9 @@ the same fields, the same order, the same end of the header (`email.feedparser`,
 """
 
 import re
-from collections.abc import Iterable, KeysView
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 from topology.address import Address, parse_list
 
@@ -30,19 +31,42 @@ _LINE_START = re.compile(_FIELD_LINE)
 _MAILBOX_LINE = re.compile(rb"From (?![ \t]*:)[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
 
-_NAMES: dict[str, str] = {}
-"""Names of fields as mail programs write them, in lower case; bounded, since a hostile mail may bring any number of them."""
+Word = TypeVar("Word")
 
 
-def _lower(name: str) -> str:
-    low = name.lower()
-    if len(_NAMES) < 4096 and len(name) < 64:
-        _NAMES[name] = low
-    return low
+class Layout:
+    """Which fields a header has and in what order, without their values. Mail programs write theirs alike, so heads share layouts, and
+    what names alone tell is worked out once a layout and not once a mail.
+
+    places: by name in lower case, in the order of the first of each, the places of its fields.
+    """
+
+    __slots__ = ("_told", "places")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.places: dict[str, list[int]] = {}
+        for place, name in enumerate(map(str.lower, names)):
+            self.places.setdefault(name, []).append(place)
+        self._told: dict[Callable[[Layout], Any], Any] = {}
+
+    def tells(self, of: "Callable[[Layout], Word]") -> Word:
+        """What a pure function says of this layout."""
+        if of not in self._told:
+            self._told[of] = of(self)
+        word: Word = self._told[of]
+        return word
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.places
+
+
+_known_layout = lru_cache(maxsize=512)(Layout)
+_MAX_KNOWN = 32 << 10
+"""Octets of the header of a layout that is kept: a hostile mail may bring any number of names, of any length."""
 
 
 def _unfolded(value: str) -> str:
-    return value.replace("\n", "")
+    return value.replace("\n", "") if "\n" in value else value
 
 
 class Field(NamedTuple):
@@ -58,53 +82,48 @@ class Head:
 
     picked: names as written, and values with their folds. end: the offset of the header's end in the bytes (past the last header
     line). body: the offset at which the body starts. broken: why the header is malformed ("too-long", "too-many-fields"), or None.
+    layout: what the names alone tell.
     """
 
-    __slots__ = ("_addresses", "_by_name", "_picked", "body", "broken", "end")
+    __slots__ = ("_addresses", "_values", "body", "broken", "end", "layout")
 
     def __init__(self, picked: list[tuple[str, str]], end: int, body: int, broken: str | None) -> None:
         self.end = end
         self.body = body
         self.broken = broken
         self._addresses: dict[str, list[tuple[list[Address], bool]]] = {}
-        self._picked = picked
-        self._by_name = by_name = dict[str, list[str]]()
-        for written, folded in picked:
-            name = _NAMES.get(written) or _lower(written)
-            value = _unfolded(folded) if "\n" in folded else folded
-            if name in by_name:
-                by_name[name].append(value)
-            else:
-                by_name[name] = [value]
+        self._values: tuple[str, ...]
+        names, self._values = zip(*picked, strict=True) if picked else ((), ())
+        self.layout = _known_layout(names) if end <= _MAX_KNOWN else Layout(names)
 
     @property
     def fields(self) -> list[Field]:
         """All picked fields, topmost first."""
-        return [Field(_lower(name), _unfolded(value)) for name, value in self._picked]
-
-    @property
-    def names(self) -> KeysView[str]:
-        """The names of the picked fields, lower case."""
-        return self._by_name.keys()
+        names = {place: name for name, places in self.layout.places.items() for place in places}
+        return [Field(names[place], _unfolded(value)) for place, value in enumerate(self._values)]
 
     def all(self, name: str) -> list[str]:
         """Every value of the field (name in lower case), topmost first."""
-        return self._by_name.get(name, [])
+        return [_unfolded(self._values[place]) for place in self.layout.places.get(name, ())]
 
     def first(self, name: str) -> str | None:
         """The topmost value of the field, blanks stripped, or None where there is none."""
-        values = self._by_name.get(name)
-        return values[0].strip() if values else None
+        places = self.layout.places.get(name)
+        return _unfolded(self._values[places[0]]).strip() if places else None
+
+    def count(self, name: str) -> int:
+        """How many fields of that name there are."""
+        return len(self.layout.places.get(name, ()))
 
     def addresses(self, name: str) -> list[tuple[list[Address], bool]]:
         """For every field of that name its readable addresses, and whether anything in it could not be read; read once."""
         found = self._addresses.get(name)
         if found is None:
-            found = self._addresses[name] = [parse_list(value) for value in self.all(name)]
+            found = self._addresses[name] = [parse_list(value) for value in self.all(name)] if name in self.layout.places else []
         return found
 
     def __contains__(self, name: str) -> bool:
-        return name in self._by_name
+        return name in self.layout.places
 
 
 class HeadReader:

@@ -8,12 +8,12 @@ Beside them stand the weaker signs: such a mail may be handled, but no mail of o
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from topology.address import envelope_key, is_null_path
 from topology.facts import Envelope, cut
-from topology.head import Head
+from topology.head import Head, Layout
 from topology.marks import REPLY_MARK
 from topology.remembered import remembered
 from topology.replies.compose import decoded
@@ -29,8 +29,18 @@ class Finding(NamedTuple):
     field: str
 
 
-Rule = Callable[[Head, Envelope], str | None]
-"""Gives the field that made the rule fire, as "Name: value", or None."""
+class Rule(NamedTuple):
+    """look: gives the field that made the rule fire, as "Name: value", or None. may: whether it can fire at all where a header has fields
+    of these names. Most rules are about fields that people's mails do not have, and then cost nothing."""
+
+    look: Callable[[Head, Envelope], str | None]
+    may: Callable[[Layout], bool] = lambda _layout: True
+
+
+def _with(*names: str) -> Callable[[Layout], bool]:
+    """For rules about these fields alone."""
+    return lambda layout: any(name in layout for name in names)
+
 
 _ROBOT_LOCALS = re.compile(
     r"(?:mailer|mail|mdaemon|bounce)[-_.]?daemon|mdaemon|postmaster|post[-_.]master|(?:do[-_.]?)?not?[-_.]?reply|ndr|autoreply|auto[-_.]reply|autoresponder"
@@ -87,12 +97,11 @@ _AUTOMATIC_WORDS = (
     # Receipts and complaints.
     r"(?:e-?mail )?complaint\b|(?:not )?read:|gelesen:|lu :|disposition",
 )
-_AUTOMATIC_SUBJECT = re.compile(
-    r"\s*(?:re: ?|fwd?: ?|aw: ?)*(?:"
-    + "|".join(_AUTOMATIC_WORDS)
-    + r")|.*(?:delivery fail|non remis|awaits moderator|you are not (?:a )?member|non-member|could not be delivered|undeliverable\b"
-    r"|is out of (?:the )?office|\(out of (?:the )?office\))",
-    re.IGNORECASE,
+# Of a subject in lower case: letters of either case cost the search its short ways.
+_AUTOMATIC_START = re.compile(r"\s*(?:re: ?|fwd?: ?|aw: ?)*(?:" + "|".join(_AUTOMATIC_WORDS) + ")")
+_AUTOMATIC_WITHIN = re.compile(
+    r"delivery fail|non remis|awaits moderator|you are not (?:a )?member|non-member|could not be delivered|undeliverable\b"
+    r"|is out of (?:the )?office|\(out of (?:the )?office\)"
 )
 
 
@@ -103,9 +112,10 @@ def _media_type(value: str) -> str:
 
 
 def _null_sender(head: Head, envelope: Envelope) -> str | None:
+    path = head.first("return-path")
     if envelope.sender == "":
-        return "MAIL FROM: <>" if head.first("return-path") is None else "Return-Path: <>"
-    return "Return-Path: <>" if is_null_path(head.first("return-path") or "") else None
+        return "MAIL FROM: <>" if path is None else "Return-Path: <>"
+    return "Return-Path: <>" if path is not None and is_null_path(path) else None
 
 
 def _delivery_report(head: Head, _envelope: Envelope) -> str | None:
@@ -116,47 +126,49 @@ def _delivery_report(head: Head, _envelope: Envelope) -> str | None:
 
 
 def _precedence(head: Head, _envelope: Envelope) -> str | None:
-    return f"Precedence: {head.first('precedence')}" if "precedence" in head else None
+    return f"Precedence: {head.first('precedence')}"
 
 
 def _auto_submitted(head: Head, _envelope: Envelope) -> str | None:
     # RFC 3834 section 5: any value but "no" tells of a robot; parameters and comments may follow.
-    for name in ("auto-submitted", "x-auto-submitted", "autosubmitted"):
+    for name in _AUTO_SUBMITTED:
         for value in head.all(name):
             if _media_type(value) != "no":
                 return f"{name.title()}: {value.strip()}"
     return None
 
 
+_AUTO_SUBMITTED = ("auto-submitted", "x-auto-submitted", "autosubmitted")
+_AUTHORS = ("from", "sender")
+
+
 def _robot(head: Head, envelope: Envelope) -> str | None:
-    for name in head.names:  # in the order of the mail, so that the evidence is the same in each process
-        if name not in _ORDINARY and _may_be_of_robot(name):
-            said = _ROBOT_VALUES.get(name)
-            for value in map(str.strip, head.all(name)):
-                if said.match(value) if said else value.lower() not in ("no", "false"):
-                    return f"{name.title()}: {value}"
+    for name in head.layout.tells(_of_robots):
+        said = _ROBOT_VALUES.get(name)
+        for value in map(str.strip, head.all(name)):
+            if said.match(value) if said else value.lower() not in ("no", "false"):
+                return f"{name.title()}: {value}"
     if _INBOX_RULE in head and _asks_for_no_answer(head):  # with one of the two alone a person's mail was passed on
         return f"{_INBOX_RULE.title()}: {head.first(_INBOX_RULE)}"
-    for name in ("from", "sender"):
-        for value, (found, broken) in zip(head.all(name), head.addresses(name), strict=True):
-            if any(is_robot(address.local) for address in found) or ((broken or not found) and _ROBOT_TEXT.search(value)):
-                return f"{name.title()}: {value.strip()}"
+    for name in _AUTHORS:
+        for place, (found, broken) in enumerate(head.addresses(name)):
+            for address in found:
+                if is_robot(address.local):
+                    return f"{name.title()}: {head.all(name)[place].strip()}"
+            if (broken or not found) and _ROBOT_TEXT.search(head.all(name)[place]):
+                return f"{name.title()}: {head.all(name)[place].strip()}"
     sender = envelope.sender or envelope_key(head.first("return-path") or "")
     local = sender.rpartition("@")[0] if sender else ""
     return f"Return-Path: {sender}" if is_robot(local) and not _VERP.match(local.lower()) else None
 
 
-_ORDINARY: set[str] = set()
-"""Names of fields that tell of no robot; bounded, since a hostile mail may bring any number of them."""
-
-
-def _may_be_of_robot(name: str) -> bool:
-    """Whether a field of that name tells of a robot, or may."""
-    if name in _ROBOT_FIELDS or name in _ROBOT_VALUES or (_ROBOT_FIELD.fullmatch(name) and name != _SUPPRESS):
-        return True
-    if len(_ORDINARY) < 4096 and len(name) < 64:
-        _ORDINARY.add(name)
-    return False
+def _of_robots(layout: Layout) -> list[str]:
+    """The names that tell of a robot, or may; in the order of the mail, so that the evidence is the same in each process."""
+    return [
+        name
+        for name in layout.places
+        if name in _ROBOT_FIELDS or name in _ROBOT_VALUES or (_ROBOT_FIELD.fullmatch(name) and name != _SUPPRESS)
+    ]
 
 
 _SUPPRESS = "x-auto-response-suppress"
@@ -175,10 +187,13 @@ def is_robot(local: str) -> bool:
     return bool(_ROBOT_LOCALS.fullmatch(low) or _ROBOT_PREFIX.match(low))
 
 
+def _of_lists(layout: Layout) -> list[str]:
+    return [name for name in layout.places if name.startswith("list-") or name in ("mailing-list", "x-mailing-list")]
+
+
 def _list(head: Head, _envelope: Envelope) -> str | None:
-    for name in head.names:
-        if name.startswith("list-") or name in ("mailing-list", "x-mailing-list"):
-            return f"{name.title()}: {head.first(name)}"
+    for name in head.layout.tells(_of_lists):
+        return f"{name.title()}: {head.first(name)}"
     return None
 
 
@@ -191,20 +206,20 @@ class _Loop:
     def __call__(self, head: Head, _envelope: Envelope) -> str | None:
         if REPLY_MARK.lower() in head:
             return f"{REPLY_MARK}: {head.first(REPLY_MARK.lower())}"
-        received = len(head.all("received"))
+        received = head.count("received")
         return f"Received: {received} fields" if received > self._max else None
 
 
 def rules(max_received: int = DEFAULT_MAX_RECEIVED) -> dict[str, Rule]:
     """The rules by name, in the order in which they apply."""
     return {
-        "null-sender": _null_sender,
-        "delivery-report": _delivery_report,
-        "precedence": _precedence,
-        "auto-submitted": _auto_submitted,
-        "robot": _robot,
-        "list": _list,
-        "loop": _Loop(max_received),
+        "null-sender": Rule(_null_sender),
+        "delivery-report": Rule(_delivery_report, _with("content-type")),
+        "precedence": Rule(_precedence, _with("precedence")),
+        "auto-submitted": Rule(_auto_submitted, _with(*_AUTO_SUBMITTED)),
+        "robot": Rule(_robot),
+        "list": Rule(_list, lambda layout: bool(_of_lists(layout))),
+        "loop": Rule(_Loop(max_received), _with(REPLY_MARK.lower(), "received")),
     }
 
 
@@ -222,31 +237,45 @@ class Screen:
         if unknown := sorted(switches.keys() - table.keys()):
             raise ValueError(f"no such rule: {', '.join(unknown)}; the rules are {', '.join(table)}")
         on = {name for name in table if switches.get(name, name not in OFF_BY_DEFAULT)}
-        self._rules = [(name, rule) for name, rule in table.items() if name in on]
         # What a switched-off rule lets through stays unanswered.
-        self._quiet = [(name, rule) for name, rule in table.items() if name not in on] + list(_WEAK_SIGNS.items())
+        quiet = {name: rule for name, rule in table.items() if name not in on} | _WEAK_SIGNS
+        self._drops = _Rules({name: rule for name, rule in table.items() if name in on})
+        self._silences = _Rules(quiet)
 
     def __call__(self, head: Head, envelope: Envelope) -> Finding | None:
         """The first rule that fires, or None for a mail that passes."""
-        return _first(self._rules, head, envelope)
+        return self._drops.first(head, envelope)
 
     def silence(self, head: Head, envelope: Envelope) -> str | None:
         """Why no mail of ours may answer a mail that passed: the name of the sign, or None."""
-        found = _first(self._quiet, head, envelope)
+        found = self._silences.first(head, envelope)
         return found.rule if found else None
 
 
-def _first(table: Sequence[tuple[str, Rule]], head: Head, envelope: Envelope) -> Finding | None:
-    for name, rule in table:
-        if field := rule(head, envelope):
-            return Finding(name, cut(field))
-    return None
+class _Rules:
+    """Some rules in their order."""
+
+    def __init__(self, table: Mapping[str, Rule]) -> None:
+        self._table = table
+
+    def first(self, head: Head, envelope: Envelope) -> Finding | None:
+        """The first one that fires."""
+        for name, look in head.layout.tells(self._possible):
+            if field := look(head, envelope):
+                return Finding(name, cut(field))
+        return None
+
+    def _possible(self, layout: Layout) -> list[tuple[str, Callable[[Head, Envelope], str | None]]]:
+        return [(name, rule.look) for name, rule in self._table.items() if rule.may(layout)]
+
+
+_SUPPRESSING = ("x-ms-exchange-generated-message-source", "x-spamarrest-noauth", "x-no-ack", "x-loop", "x-ack")
 
 
 def _suppressed(head: Head, _envelope: Envelope) -> str | None:
     if _asks_for_no_answer(head):
         return head.first(_SUPPRESS)
-    if _INBOX_RULE in head or "x-ms-exchange-generated-message-source" in head or "x-spamarrest-noauth" in head:
+    if any(name in head for name in (_INBOX_RULE, "x-ms-exchange-generated-message-source", "x-spamarrest-noauth")):
         return "passed on or answered by a mailbox's rule"
     if "x-no-ack" in head or "x-loop" in head or (head.first("x-ack") or "").lower() == "no":
         return "x-ack"
@@ -266,17 +295,20 @@ def _is_list_manager(local: str) -> bool:
 
 def _automatic_subject(head: Head, _envelope: Envelope) -> str | None:
     subject = decoded(head.first("subject") or "")
-    return subject if _AUTOMATIC_SUBJECT.match(subject[:200]) else None
+    plain = subject[:200].casefold()
+    return subject if _AUTOMATIC_START.match(plain) or _AUTOMATIC_WITHIN.search(plain) else None
 
 
 def _calendar(head: Head, _envelope: Envelope) -> str | None:
     kind = (head.first("content-type") or "").lower()
-    return kind if _media_type(kind) == "text/calendar" and re.search(r"method *= *\"?(?:reply|counter|refresh)", kind) else None
+    return kind if _ANSWERS_AN_INVITATION.search(kind) and _media_type(kind) == "text/calendar" else None
 
 
-_WEAK_SIGNS: dict[str, Rule] = {
-    "calendar": _calendar,
-    "suppressed": _suppressed,
-    "list-manager": _list_manager,
-    "automatic-subject": _automatic_subject,
+_ANSWERS_AN_INVITATION = re.compile(r"method *= *\"?(?:reply|counter|refresh)")
+
+_WEAK_SIGNS = {
+    "calendar": Rule(_calendar, _with("content-type")),
+    "suppressed": Rule(_suppressed, _with(_SUPPRESS, _INBOX_RULE, *_SUPPRESSING)),
+    "list-manager": Rule(_list_manager),
+    "automatic-subject": Rule(_automatic_subject, _with("subject")),
 }

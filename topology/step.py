@@ -36,6 +36,8 @@ class Step(ABC):
     name: str
     source: str
     target: str
+    asks = False
+    """Whether `prepare` asks somebody, so that it should be for many mails at once."""
 
     def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:  # noqa: B027 - only the bounce filter remembers anything
         """See `streams.stage.Stage.assigned`."""
