@@ -16,7 +16,14 @@ from streams.log import Log
 log = logging.getLogger("postroom.run")
 
 _LOOK_EVERY = 0.02
-"""Seconds between looks at whether everything is drained; grows to ten times that while there is much to do."""
+"""Seconds between looks at whether everything is drained, at least; at most ten times that."""
+
+
+def _pause(last: float, seconds: float, passed: int, left: int) -> float:
+    """Seconds until the next look. passed: records in the `seconds` since the one before. Looking costs little, and the end is seen soon:
+    half of the time that the rest takes at this pace; while there is much to do and none is known, longer each time."""
+    pause = seconds * left / passed / 2 if passed > 0 else last * 1.5 if left > 1000 else _LOOK_EVERY
+    return min(max(pause, _LOOK_EVERY), _LOOK_EVERY * 10)
 
 
 class Role(Protocol):
@@ -107,10 +114,10 @@ class Supervisor:
                 waited += now - looked
             if total != before or busy:
                 progress(total)
+            pause = _pause(pause, now - looked, before - total, total)
             looked, before = now, total
             if waited > patience:
                 return left
-            pause = min(pause * 1.5, _LOOK_EVERY * 10) if total > 1000 else _LOOK_EVERY
             self._stop.wait(pause)
         self._raise()
         return self._left()

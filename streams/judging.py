@@ -22,7 +22,7 @@ class Judge:
         """The stage's word on each record, or on the first ones (see `Stage.process`); one that it raises on is found by halves and
         ends as that record's failure. Raises Hold, Newer, LogError."""
         waiting = self._waiting
-        if waiting and any(waiting.must_follow(record) for record in records):
+        if waiting is not None and waiting.anybody and any(map(waiting.must_follow, records)):
             following = [waiting.must_follow(record) for record in records]
             run = self._halved([record for record, follows in zip(records, following, strict=True) if not follows])
             return _merged(following, run)
@@ -35,13 +35,14 @@ class Judge:
     def outputs(self, records: Sequence[Record], results: Sequence[Result]) -> list[Draft]:
         """What is to be written for these words. To be called once for each word that is committed: it notes who waits."""
         outputs: list[Draft] = []
+        waiting = self._waiting
         for record, result in zip(records, results, strict=True):
             if isinstance(result, Again):
                 outputs += self._again(record, result)
             else:
                 outputs += result
-                if self._waiting:
-                    self._waiting.ended(record)
+                if waiting is not None and waiting.anybody:
+                    waiting.ended(record)
         return outputs
 
     def _halved(self, records: Sequence[Record]) -> list[Result]:
@@ -72,7 +73,7 @@ class Judge:
         tried = attempts(record) + (not word.follows)
         if waiting is None or (waiting.gives_up(record, self._clock()) and not word.follows):
             failure = Failure("timeout" if word.timeout else "gave-up", attempts=tried, detail=word.why)
-            if waiting:
+            if waiting is not None:
                 waiting.ended(record)
             return self._stage.failed(record, failure)
         return [waiting.again(record, word, self._clock())]

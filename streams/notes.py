@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from streams.log import Standing
-from streams.record import Record, TopicPartition
+from streams.record import Record, TopicPartition, places
 
 FIRST = 4
 """Offsets of a partition that may be in hand after a death."""
@@ -176,7 +176,7 @@ class Tries:
         """The notes to write before the portion is run; none where they stand there already."""
         notes: dict[TopicPartition, str] = {}
         alone = self.is_alone(portion)
-        for at in {record.at for record in portion}:
+        for at in places(portion):
             state = self._partitions[at]
             if alone or not state.begun:
                 state.begun = True

@@ -5,6 +5,8 @@ with slots costs three times as much to build.
 """
 
 import struct
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import NamedTuple
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -75,6 +77,15 @@ class Record(NamedTuple):
             if key == name:
                 return value
         return None
+
+
+def places(records: Iterable[Record]) -> set[TopicPartition]:
+    """The partitions that some records stand in. A tuple of a topic and a partition passes for a TopicPartition; of the thousand records
+    of a batch that all stand in a few, we make those few."""
+    return {TopicPartition(*at) for at in set(map(_PLACE, records))}
+
+
+_PLACE = itemgetter(0, 1)
 
 
 class Appended(NamedTuple):

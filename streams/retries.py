@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from streams.record import Draft, Record, TopicPartition
+from streams.record import Draft, Record, TopicPartition, places
 from streams.stage import Again
 
 ATTEMPT = "pr_attempt"
@@ -69,7 +69,7 @@ class Waiting:
         for record in records:
             due = min(record.time, now_ms) + round(self.plan.delays[self._level[record.topic]] * 1000)
             self._parked.setdefault(record.at, deque()).append((due, record))
-        return {record.at for record in records}
+        return places(records)
 
     def due(self, now_ms: int, limit: int) -> tuple[list[Record], list[TopicPartition]]:
         """The parked records that are due, at most `limit`, and the partitions of which none is parked any more."""
@@ -86,7 +86,7 @@ class Waiting:
         """Takes back records that `due` gave and that were not run; gives the partitions to pause again."""
         for record in reversed(records):
             self._parked.setdefault(record.at, deque()).appendleft((0, record))
-        return {record.at for record in records}
+        return places(records)
 
     def next_due(self) -> int | None:
         """When the next parked record is due, ms since 1970, or None."""
@@ -96,6 +96,11 @@ class Waiting:
         """The offset of the first parked record of a partition, or None."""
         parked = self._parked.get(at)
         return parked[0][1].offset if parked else None
+
+    @property
+    def anybody(self) -> bool:
+        """Whether any delivery waits."""
+        return bool(self._keys)
 
     def must_follow(self, record: Record) -> bool:
         """Whether an earlier delivery of its key waits."""

@@ -18,7 +18,7 @@ from streams.gate import Gate
 from streams.judging import Judge
 from streams.log import Batch, Consumer, Log
 from streams.notes import Tries
-from streams.record import Record, TopicPartition
+from streams.record import Record, TopicPartition, places
 from streams.retries import RetryPlan, Waiting
 from streams.stage import Alive, Result, Stage, between
 
@@ -181,9 +181,10 @@ class Runner:
         waiting = self._waiting
         if waiting is None:
             return batch.records
-        fresh = [record for record in batch.records if not waiting.is_retry(record.at)]
-        parked = [record for record in batch.records if waiting.is_retry(record.at)]
-        if parked:
+        fresh, parked = batch.records, list[Record]()
+        if any(waiting.is_retry(at) for at in batch.positions):
+            fresh = [record for record in batch.records if not waiting.is_retry(record.at)]
+            parked = [record for record in batch.records if waiting.is_retry(record.at)]
             consumer.pause(waiting.park(parked, self._options.clock()))
         due, free = waiting.due(self._options.clock(), self._options.batch)
         if free:
@@ -193,7 +194,7 @@ class Runner:
     def _pass_over(self, consumer: Consumer, batch: Batch, worked: Sequence[Record]) -> None:
         """Moves past carried records of which nothing had to be worked on: at once when idle, else now and then, because each
         commit of its own costs the log a write."""
-        busy = {record.at for record in worked}
+        busy = places(worked)
         self._skipped.update((at, offset) for at, offset in batch.positions.items() if at not in busy and self._parked_at(at) is None)
         for at in busy:
             self._skipped.pop(at, None)
@@ -251,7 +252,7 @@ class Runner:
         still parked, else up to where it was polled, which covers carried records in between."""
         first = {record.at: record.offset for record in reversed(rest)}
         positions: dict[TopicPartition, int] = {}
-        for at in {record.at for record in records}:
+        for at in places(records):
             left = first.get(at, self._parked_at(at))
             positions[at] = self._polled_to[at] if left is None else left
         return positions

@@ -77,19 +77,19 @@ class Pile:
     def add(self, number: int, draft: Draft, headers: bytes) -> None:
         """headers: the draft's, encoded. An empty unique id is none. Raises ValueError for a digest that is no SHA-256."""
         _, key, value, _, _, carried, digest, unique = draft
-        once = unique or None
         flags = CARRIED if carried else 0
         if key is not None:
             flags |= KEYED
-        if digest is not None or once is not None:
-            self.marks.append(Mark(len(self.numbers), digest, once))
+        last = value
+        if digest is not None or unique:
+            self.marks.append(Mark(len(self.numbers), digest, unique or None))
             if digest is not None:
                 if len(digest) != DIGEST_BYTES:
                     raise ValueError(f"a digest of {len(digest)} bytes is no SHA-256")
                 self.contents[digest] = value
-                self.put(number, flags | SHARED, once or b"", key or b"", headers, digest, len(value))
-                return
-        self.put(number, flags, once or b"", key or b"", headers, value, len(value))
+                flags |= SHARED
+                last = digest
+        self.put(number, flags, unique or b"", key or b"", headers, last, len(value))
 
     def put(self, number: int, flags: int, once: bytes, key: bytes, headers: bytes, last: bytes, size: int) -> None:
         """last: the value, or the digest of one that is SHARED. size: bytes of the value."""
@@ -137,20 +137,20 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
     neither key nor partition. largest: bytes that value, key and headers may have together. Raises TooLarge, and TopicMissing for a
     partition that the topic does not have."""
     piles: list[Pile] = []
-    last: dict[int, Pile] = {}
+    last: dict[tuple[str, int], Pile] = {}
+    topics: dict[str, Topic] = {}
     for number, draft in enumerate(drafts):
-        name, key, value, headers, partition, *_ = draft
-        topic = topic_of(name)
+        name, key, value, headers, partition, _, digest, _ = draft
+        topic = topics.get(name) or topics.setdefault(name, topic_of(name))
         if partition is None:
             partition = spread % topic.partitions if key is None else cached_partition(key, topic.partitions)
         encoded = encode_headers(headers)
         size = len(value) + (len(key) if key else 0) + len(encoded)
         if size > largest:
-            raise TooLarge(f"a record of {size} bytes for topic {topic.name}: the log takes {largest}")
-        slot = topic.slot(partition)
-        pile = last.get(slot)
-        if pile is None or not pile.takes(1, size if draft.digest is None else size - len(value)):
-            pile = last[slot] = Pile(slot)
+            raise TooLarge(f"a record of {size} bytes for topic {name}: the log takes {largest}")
+        pile = last.get((name, partition))
+        if pile is None or not pile.takes(1, size if digest is None else size - len(value)):
+            pile = last[name, partition] = Pile(topic.slot(partition))
             piles.append(pile)
         pile.add(number, draft, encoded)
     return piles

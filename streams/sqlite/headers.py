@@ -33,7 +33,7 @@ def encode_headers(headers: Headers) -> bytes:
     32-bit numbers, little-endian."""
     if not headers:
         return b""
-    names, values = zip(*headers, strict=True)
+    names, values = zip(*headers, strict=False)  # strict costs a fifth of it, and a header is a pair
     shape = _shape_of(names)
     return b"".join((shape.prefix, shape.lengths.pack(*map(len, values)), *values))
 
