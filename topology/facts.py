@@ -224,7 +224,10 @@ class Facts:
     def having(self, **members: Any) -> Self:
         """A copy with these members set."""
         made: Self = object.__new__(type(self))
-        made.__dict__.update(self.__dict__, **members, written=None, grown=(self, members))
+        own = made.__dict__
+        own.update(self.__dict__)
+        own.update(members)
+        own["written"], own["grown"] = None, (self, members)
         return made
 
     def _written_with(self, members: dict[str, Any]) -> bytes:
@@ -232,8 +235,8 @@ class Facts:
         if any(map(self.__dict__.get, members)):  # one is there already, which no stage of the flow sees
             document = orjson.loads(known)
             known = orjson.dumps({name: part for name, part in document.items() if name not in members})
-        new = {name: value for name, value in members.items() if value is not None}
-        return b"%b,%b" % (known[:-1], orjson.dumps(new, default=_plain)[1:]) if new else known
+        new = {name: value for name, value in members.items() if value is not None} if None in members.values() else members
+        return b"".join((known[:-1], b",", orjson.dumps(new, default=_plain)[1:])) if new else known
 
     @property
     def warnings(self) -> list[str]:

@@ -59,18 +59,28 @@ class Heads:
         return self._known
 
 
-def store(connection: sqlite3.Connection, heads: Heads, jobs: Sequence[Sequence[Pile]], clock: Callable[[], int]) -> list[Stored]:
+class Placed(NamedTuple):
+    """A pile as it was stored. first: the id of its first record. time: of all of them, in ms."""
+
+    first: int
+    time: int
+    pile: Pile
+
+
+def store(
+    connection: sqlite3.Connection, heads: Heads, jobs: Sequence[Sequence[Pile]], clock: Callable[[], int]
+) -> tuple[list[Stored], list[Placed]]:
     """Stores the piles of some jobs, in order. clock: milliseconds since 1970. A time never goes back within a partition.
-    Raises sqlite3.Error, after which the transaction must be rolled back."""
+    Gives what became of each job, and what was stored. Raises sqlite3.Error, after which the transaction must be rolled back."""
     piles = [pile for job in jobs for pile in job]
     if not piles:
-        return [Stored([], {}) for _ in jobs]
+        return [Stored([], {}) for _ in jobs], []
     now = clock()
     known = find_repeats(connection, piles)
     slots = {pile.slot for pile in piles}
     tails = heads.load(connection, slots)
     behind: dict[int, Pile] = {}
-    batches: list[tuple[int, int, Pile]] = []
+    batches: list[Placed] = []
     answers: list[Stored] = []
     for job in jobs:
         answers.append(answer := Stored([], {}))
@@ -86,15 +96,15 @@ def store(connection: sqlite3.Connection, heads: Heads, jobs: Sequence[Sequence[
             before = behind.get(pile.slot)
             if before is None or not before.takes(len(fresh), fresh.size):
                 behind[pile.slot] = fresh
-                batches.append((first, tail[1], fresh))
+                batches.append(Placed(first, tail[1], fresh))
             else:
                 before.extend(fresh)
     insert(connection, batches)
     _insert_rows(connection, _HEADS, 3, [part for slot in slots for part in (slot, *tails[slot])])
-    return answers
+    return answers, batches
 
 
-def insert(connection: sqlite3.Connection, batches: Sequence[tuple[int, int, Pile]]) -> None:
+def insert(connection: sqlite3.Connection, batches: Sequence[Placed]) -> None:
     """Writes piles with the id of the first record and the time of each; nothing of the heads. Unique ids must be new."""
     contents = {digest: value for _, _, pile in batches for digest, value in pile.contents.items()}
     onces: list[Any] = []

@@ -51,14 +51,16 @@ class Mark(NamedTuple):
 class Pile:
     """Records of one slot, in order, of which a batch will be made.
 
-    numbers: what the caller knows each of them by. marks: of those that have a digest or a unique id. contents: the values that came with
-    a digest. live: see BatchRow. size: bytes of parts. entries, parts: what the body will be made of, all records' one after the other."""
+    numbers: what the caller knows each of them by. drafts: the records themselves, where they were added as such. marks: of those that
+    have a digest or a unique id. contents: the values that came with a digest. live: see BatchRow. size: bytes of parts. entries, parts:
+    what the body will be made of, all records' one after the other."""
 
-    __slots__ = ("contents", "entries", "live", "marks", "numbers", "parts", "size", "slot")
+    __slots__ = ("contents", "drafts", "entries", "live", "marks", "numbers", "parts", "size", "slot")
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
         self.numbers: list[int] = []
+        self.drafts: list[Draft] = []
         self.marks: list[Mark] = []
         self.contents: dict[bytes, bytes] = {}
         self.live = 0
@@ -89,6 +91,7 @@ class Pile:
                 self.contents[digest] = value
                 flags |= SHARED
                 last = digest
+        self.drafts.append(draft)
         self.put(number, flags, unique or b"", key or b"", headers, last, len(value))
 
     def put(self, number: int, flags: int, once: bytes, key: bytes, headers: bytes, last: bytes, size: int) -> None:
@@ -105,6 +108,7 @@ class Pile:
         self.marks += [mark._replace(rank=len(self) + mark.rank) for mark in other.marks]
         self.contents |= other.contents
         self.numbers += other.numbers
+        self.drafts += other.drafts
         self.entries += other.entries
         self.parts += other.parts
         self.live |= other.live
@@ -121,6 +125,7 @@ class Pile:
                 left.marks.append(mark._replace(rank=len(left)))
                 if mark.digest is not None:
                     left.contents[mark.digest] = self.contents[mark.digest]
+            left.drafts.append(self.drafts[rank])
             flags, *_, size = self.entries[5 * rank : 5 * rank + 5]
             once, key, headers, last = self.parts[4 * rank : 4 * rank + 4]
             left.put(number, flags, once, key, headers, last, size)

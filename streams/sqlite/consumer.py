@@ -10,7 +10,7 @@ from streams.log import Batch, Consumer, Rebalanced, Standing
 from streams.record import Draft, Record, TopicPartition
 from streams.sqlite.batches import Pile
 from streams.sqlite.membership import Member, Move
-from streams.sqlite.reading import PAGE_BYTES, Head, Reading
+from streams.sqlite.reading import PAGE_BYTES, Head, Page, Reading
 from streams.sqlite.share import Share
 from streams.sqlite.shared import Shared
 from streams.sqlite.slots import Topic, partition_of, ranges, topic_of
@@ -100,11 +100,15 @@ class SqliteConsumer(Consumer):
                 break
             offset = self._kept(slot, heads[slot])
             low, high = ranges(slot, offset, heads[slot].next)
-            page = self._reading.page(self._topics[topic_of(slot)].name, low, high, share, live=True)
+            page = self._page(self._topics[topic_of(slot)].name, low, high, share)
             records += page.records
             places[slot] = positions[self._at(slot)] = offset + page.end - low
             size += page.size
         return Batch(records, positions)
+
+    def _page(self, topic: str, low: int, high: int, limit: int) -> Page:
+        """What this process wrote itself it need not read."""
+        return self._shared.tail.page(topic, low, high, limit) or self._reading.page(topic, low, high, limit, live=True)
 
     def _kept(self, slot: int, head: Head) -> int:
         """The offset to read next, which must still be there."""

@@ -18,7 +18,7 @@ from streams.errors import Transient
 from streams.log import Log, TopicSpec
 from streams.record import Draft, TopicPartition
 from streams.sqlite import schema
-from streams.sqlite.append import find_repeats, insert
+from streams.sqlite.append import Placed, find_repeats, insert
 from streams.sqlite.batches import Pile, pack
 from streams.sqlite.border import border
 from streams.sqlite.engine import SqliteLog
@@ -138,14 +138,14 @@ class SqliteTarget(Target):
         """See `Target`."""
         assert self._connection
         offsets = [0] * len(drafts)
-        batches: list[tuple[int, int, Pile]] = []
+        batches: list[Placed] = []
         before = 0
         for time, run in groupby(drafts, key=itemgetter(1)):
             alike = [draft for draft, _ in run]
             for pile in pack(alike, self._topics.__getitem__, 0, _LARGEST):
                 head = self._heads[pile.slot]
                 head[1] = max(head[1], time)  # a time never goes back within a partition
-                batches.append((pile.slot << OFFSET_BITS | head[0], head[1], pile))
+                batches.append(Placed(pile.slot << OFFSET_BITS | head[0], head[1], pile))
                 for number in pile.numbers:
                     offsets[before + number] = head[0]
                     head[0] += 1

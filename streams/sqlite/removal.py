@@ -20,7 +20,9 @@ STEP_BYTES = 8 << 20
 
 
 def revise(connection: sqlite3.Connection, changes: Mapping[int, Revision | None]) -> None:
-    """Changes the records of these ids, or drops them (None), within the writer's transaction. What they held is overwritten."""
+    """Changes the records of these ids, or drops them (None), within the writer's transaction. What they held is overwritten. Each group
+    gets another version, so that whoever keeps records in memory forgets them."""
+    connection.execute("UPDATE groups SET version = version + 1")
     with _overwriting(connection):
         _revise(connection, [BatchRow(*row) for row in connection.execute(AROUND, (json.dumps(list(changes)),))], changes)
 

@@ -64,7 +64,7 @@ CREATE TABLE onces (topic INTEGER, once BLOB, id INTEGER NOT NULL, PRIMARY KEY (
 -- Which records refer to a content: with the last it goes. In the order of contents, since new ones come together.
 CREATE TABLE referrers (content INTEGER, id INTEGER, PRIMARY KEY (content, id)) WITHOUT ROWID;
 
--- version is raised by every change of the group's members or owners, so that a member learns of it from one number.
+-- version is raised by every change of the group's members or owners, and of records, so that a member learns of it from one number.
 CREATE TABLE groups (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, version INTEGER NOT NULL);
 
 -- Where a group stands. owner is a row of members, NULL when the partition is free; epoch is raised by every change of owner.

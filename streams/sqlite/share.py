@@ -76,6 +76,8 @@ class Share:
         now = monotonic()
         if version == self._version and now < self.look_at:
             return
+        if version != self._version:
+            self._shared.tail.clear()  # a record may have been changed, see `removal.revise`
         self._version = version
         self.look_at = now + min(LOOK, self._shared.session / 8)
         live, _ = membership.live_members(self._reading.rows, self._member, now)

@@ -9,10 +9,12 @@ from typing import Any
 
 from streams.record import Draft
 from streams.sqlite import membership
+from streams.sqlite.append import Placed
 from streams.sqlite.batches import Pile, pack
 from streams.sqlite.reading import Reading
 from streams.sqlite.recent import Recent
 from streams.sqlite.slots import topic_of
+from streams.sqlite.tail import Tail, run
 from streams.sqlite.worker import Heartbeat, monotonic, new_worker_id
 from streams.sqlite.writer import Writer
 
@@ -31,6 +33,7 @@ class Shared:
         self._heartbeat: Heartbeat | None = None
         self._clock = clock
         self.recent = Recent()
+        self.tail = Tail()
         self.writer = Writer(path, self.now, self._written)
         self.reading = Reading(path, self.recent)
 
@@ -59,15 +62,17 @@ class Shared:
             for bell in self._bells:
                 bell.set()
 
-    def _written(self, piles: Sequence[Pile]) -> None:
-        topics = {topic_of(pile.slot) for pile in piles}
-        for pile in piles:
-            if pile.contents:
-                self.recent.keep(pile.contents)
+    def _written(self, placed: Sequence[Placed]) -> None:
+        topics = {topic_of(one.pile.slot) for one in placed}
         with self._gate:
-            for bell, wanted in self._bells.items():
-                if not wanted.isdisjoint(topics):
-                    bell.set()
+            wanted = [(bell, of) for bell, of in self._bells.items() if not of.isdisjoint(topics)]
+        ours = frozenset[int]().union(*(of for _, of in wanted))
+        self.tail.keep([run(one.first, one.time, one.pile.drafts) for one in placed if topic_of(one.pile.slot) in ours])
+        for one in placed:
+            if one.pile.contents:
+                self.recent.keep(one.pile.contents)
+        for bell, _ in wanted:
+            bell.set()
 
     def lease(self) -> float:
         """When a lease that begins now ends, on CLOCK_MONOTONIC."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from streams.errors import Fatal, LogError, Transient
 from streams.sqlite import schema
-from streams.sqlite.append import Heads, Stored, store
+from streams.sqlite.append import Heads, Placed, Stored, store
 from streams.sqlite.batches import Pile
 from streams.sqlite.border import border, translate
 
@@ -62,11 +62,11 @@ class Job:
 class Writer:
     """Takes jobs from any thread, in order, and answers each when it is durable.
 
-    clock: milliseconds since 1970. written: called after each commit with the piles of its jobs. patience: seconds that
+    clock: milliseconds since 1970. written: called after each commit with what it stored, before others may write. patience: seconds that
     `call` waits before it takes back a job that has not begun, because another process holds the lock file.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], int], written: Callable[[Sequence[Pile]], None], patience: float = 30.0) -> None:
+    def __init__(self, path: Path, clock: Callable[[], int], written: Callable[[Sequence[Placed]], None], patience: float = 30.0) -> None:
         self._path = path
         self._clock = clock
         self._written = written
@@ -151,7 +151,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             self._heads.begin(connection)
             going = [job for job in jobs if job.step is None or self._take_step(job, job.step)]
-            stored = store(connection, self._heads, [job.piles for job in going], self._clock)
+            stored, placed = store(connection, self._heads, [job.piles for job in going], self._clock)
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, and the thread must live on
             self._roll_back()
@@ -165,7 +165,7 @@ class Writer:
             return
         for job, where in zip(going, stored, strict=True):
             job.future.set_result(Written(job.result, where))
-        self._written([pile for job in going for pile in job.piles])
+        self._written(placed)
 
     def _take_step(self, job: Job, step: Step) -> bool:
         """Runs a job's step; returns whether the job may go on."""
