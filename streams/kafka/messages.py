@@ -20,7 +20,7 @@ def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | Non
     client itself sees to be wrong."""
     headers: list[tuple[str, str | bytes | None]] = list(draft.headers)
     if draft.carried:
-        headers.append((CARRIED, b"1"))
+        headers.append(_MARK)
     if draft.digest is not None:
         headers.append((DIGEST, draft.digest))
     partition = _NOBODY if draft.partition is None else draft.partition
@@ -33,6 +33,9 @@ def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | Non
             return
 
 
+_MARK = (CARRIED, b"1")
+
+
 def record(message: Message) -> Record:
     """The record of a message that carries no error. A foreign one without key, value or header values reads as None, b"" and b""."""
     return _record(message, message.headers())  # type: ignore[arg-type]  # the client types allow what never comes
@@ -41,7 +44,9 @@ def record(message: Message) -> Record:
 def unless_carried(message: Message) -> Record | None:
     """The record, or None where its next step was written along with it."""
     headers: Any = message.headers()
-    return None if headers and (CARRIED, b"1") in headers else _record(message, headers)
+    if headers and (headers[-1] == _MARK or _MARK in headers):  # the last one, as we write it
+        return None
+    return _record(message, headers)
 
 
 def _record(message: Message, headers: list[tuple[str, bytes | None]] | None) -> Record:
