@@ -84,24 +84,38 @@ _LIST_MANAGER = re.compile(
 )
 _AUTOMATIC_WORDS = (
     # Answers of robots: English, then the other languages in which mail programs ship them.
-    r"\[?auto(?:matic|mated)?[ :-]*(?:re(?:ply|sponse)|antwort|answer|generated)",
-    r"auto:|yahoo! auto response|out of (?:the )?office|ooo:|vacation(?:\s*$|:| (?:notice|message|re(?:ply|sponse)|auto))",
-    r"away from (?:my|the|e-?mail)|on (?:vacation|holiday|leave)\b",
-    r"automatische antwort|abwesen|réponse automatique|absence du bureau|respuesta automática|risposta automatica|resposta automática",
-    r"automatisch antwoord|автоответ|自動応答|自动答复|自动回复",
+    r"[\[(]?auto(?:matic|mated)?[ :-]*(?:e-?mail )?(?:re(?:ply|sponse|sponder)|antwort|answer|generated)",
+    r"auto:|yahoo! auto response|out of (?:the )?office|ooo\b|vacation(?:\s*$|:| (?:notice|message|re(?:ply|sponse)|auto))",
+    r"away from (?:my|the|e-?mail)|on (?:(?:annual|sick|maternity|parental) leave|vacation|holiday|leave)\b",
+    r"i(?:'m| am) (?:currently )?(?:out of (?:the )?office|away|on (?:annual leave|vacation|holiday|leave))\b",
+    r"currently out of (?:the )?office",
+    r"automatische antwort|abwesen|ausser haus|ich bin im urlaub|urlaubsbenachrichtigung",
+    r"réponse automatique|absence du bureau|absent du bureau|message d.absence",
+    r"respuesta autom[áa]tica|fuera de (?:la )?oficina|respost[ae] autom[áàa]tica|fora do escritório|ausência temporária",
+    r"risposta automatica|fuori (?:ufficio|sede)|automatisch antwoord|afwezig(?:heidsmelding|heidsbericht|:)",
+    r"automatiskt? svar|frånvaro:|fravær:|automaattinen vastaus|automaatvastus|automatinis atsakymas|automātiskā atbilde",
+    r"automatyczna odpowiedź|odpowiedź automatyczna|automatická odpov[eě]ď|automatikus válasz|răspuns automat",
+    r"automatski odgovor|samodejni odgovor|otomatik yanıt|balasan otomatis|trả lời tự động|ตอบกลับอัตโนมัติ|αυτόματη απάντηση",
+    r"автоответ|автоматический ответ|автоматична відповідь|автоматичен отговор|מענה אוטומטי|رد تلقائي",
+    r"[【\[]?自動(?:応答|返信|回[覆復])|不在(?:通知|のお知らせ)|自动(?:答复|回复)|자동 ?(?:회신|응답)",
     # Reports of mail servers that carry no mark of one.
-    r"undeliver(?:able\b|ed mail\b)|non[- ]?deliver|unzustellbar|returned mail|return(?:ed)? to sender|failure notice",
+    r"undeliver(?:able\b|ed mail\b)|non[- ]?deliver|returned mail|(?:mail )?return(?:ed)? to sender|failure notice",
     r"fail(?:ed|ure) (?:mail|delivery|notice)\b|delivery (?:status|failure|report|has|notification)\b",
     r"mail (?:delivery|could not|not delivered|system error|failure)\b|message (?:could not|not delivered|status)\b",
-    r"warning: (?:could not|message)",
+    r"warning: (?:could not|message)|unable to deliver (?:your )?(?:e-?mail|message)|delayed mail \(",
+    r"unzustellbar|échec de (?:la )?(?:remise|distribution)|notification d.échec|no se puede entregar:",
+    r"não (?:é possível entregar|entregue):|kan (?:inte levereras|ikke leveres):",
+    r"recapito non riuscito|notifica di mancato recapito|onbestelbaar:|niedostarczaln",
+    r"недоставлен|не удается доставить|配信不能|无法传递|無法傳遞|未送達|系统退信",
     # Receipts and complaints.
-    r"(?:e-?mail )?complaint\b|(?:not )?read:|gelesen:|lu :|disposition",
+    r"(?:e-?mail )?complaint\b|(?:not )?read:|(?:un)?gelesen:|lu :|leído:|letto:|lid[oa]:|gelezen:|läst:|læst:|lest:|прочтено:|開封済み",
+    r"read receipt|return receipt \(|lesebestätigung|empfangsbestätigung \(|disposition",
 )
 # Of a subject in lower case: letters of either case cost the search its short ways.
 _AUTOMATIC_START = re.compile(r"\s*(?:re: ?|fwd?: ?|aw: ?)*(?:" + "|".join(_AUTOMATIC_WORDS) + ")")
 _AUTOMATIC_WITHIN = re.compile(
     r"delivery fail|non remis|awaits moderator|you are not (?:a )?member|non-member|could not be delivered|undeliverable\b"
-    r"|is out of (?:the )?office|\(out of (?:the )?office\)"
+    r"|is out of (?:the )?office|\(out of (?:the )?office\)|[\[(]auto[- ]?re(?:ply|sponse)[\])]|nachricht konnte nicht zugestellt"
 )
 
 

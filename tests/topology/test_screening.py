@@ -145,6 +145,25 @@ def test_each_rule_has_a_switch_and_what_it_lets_through_is_still_not_answered()
         Screen({"presedence": False})
 
 
+AUTOMATIC = [
+    # What Outlook and Exchange put before the subject, each in its language.
+    "Automatiskt svar: bugg 5", "Automatisk svar: fejl 5", "Automaattinen vastaus: vika 5", "Automatyczna odpowiedź: błąd 5",
+    "Odpowiedź automatyczna: błąd 5", "Automatická odpověď: chyba 5", "Automatická odpoveď: chyba 5", "Automatikus válasz: hiba 5",
+    "Răspuns automat: eroare 5", "Otomatik Yanıt: hata 5", "Automatski odgovor: 5", "Samodejni odgovor: 5", "Automaatvastus: 5",
+    "Automatinis atsakymas: 5", "Automātiskā atbilde: 5", "Resposta automàtica: 5", "Respuesta automatica: 5", "Balasan otomatis: 5",
+    "Автоматический ответ: ошибка 5", "АВТОМАТИЧЕСКИЙ ОТВЕТ: ошибка 5", "Автоматична відповідь: 5", "Автоматичен отговор: 5",
+    "Αυτόματη απάντηση: 5", "自動返信: 5", "【自動返信】お問い合わせ", "自動回覆: 5", "자동 회신: 5", "מענה אוטומטי: 5", "رد تلقائي: 5",
+    "Trả lời tự động: 5", "ตอบกลับอัตโนมัติ: 5", "Re: Automatisk svar: 5",
+    # What people and other programs write.
+    "Außer Haus: Fehler 5", "Fuera de la oficina: 5", "Fuori sede", "Fora do escritório: 5", "Message d'absence", "不在のお知らせ",
+    "I am out of the office until Monday", "On annual leave", "OOO Re: bug 5", "(Auto-reply) bug 5", "Re: bug 5 [Autoreply]",
+    "Autoresponder: bug 5", "Automatic e-mail reply",
+    # Receipts, and reports of mail servers.
+    "Leído: fallo 5", "Gelezen: fout 5", "Прочтено: ошибка 5", "開封済み: 5", "Return Receipt (displayed) - bug 5",
+    "Недоставленное сообщение", "配信不能: 5", "Não entregue: 5", "Échec de la remise : 5", "Onbestelbaar: 5",
+    "Ihre Nachricht konnte nicht zugestellt werden", "Unable to deliver your message", "Mail Returned to Sender",
+]  # fmt: skip
+
 SILENT = [
     ("List-Unsubscribe: <mailto:x>\n", "list"),
     ("Mailing-List: list x@y.org; contact z@y.org\n", "list"),
@@ -167,6 +186,10 @@ SILENT = [
     ("Subject: Re: user is not a member of the team\n", None),
     ("Subject: Vacation module crashes\n", None),
     ("Subject: Vacation\n", "automatic-subject"),
+    *((f"Subject: {subject}\n", "automatic-subject") for subject in AUTOMATIC),
+    ("Subject: Annual leave is not counted\n", None),
+    ("Subject: Ooops, wrong file\n", None),
+    ("Subject: Message delayed by an hour\n", None),
     ("Subject: LU: decomposition fails\n", None),
     ("Subject: Automation fails\n", None),
 ]
