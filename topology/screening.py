@@ -43,10 +43,11 @@ def _with(*names: str) -> Callable[[Layout], bool]:
 
 
 _ROBOT_LOCALS = re.compile(
-    r"(?:mailer|mail|mdaemon|bounce)[-_.]?daemon|mdaemon|postmaster|post[-_.]master|(?:do[-_.]?)?not?[-_.]?reply|ndr|autoreply|auto[-_.]reply|autoresponder"
+    r"(?:mailer|mail|mdaemon|bounce)[-_.]?daemon|mdaemon|postmaster|post[-_.]master|(?:do[-_.]?)?not?[-_.]?reply\d*|ndr|autoreply|auto[-_.]reply|autoresponder"
     r"|mail[-_.]?delivery[-_.]?(?:sub)?system|bounces?|.+[-_.](?:do[-_.]?)?not?[-_.]?reply|\"system administrator\""
+    r"|don'?t[-_.]?reply|no[-_.]?response|ne[-_.]?pas[-_.]?repondre|nicht[-_.]?antworten|no[-_.]?responder|n[aã]o[-_.]?responda|non[-_.]?rispondere"
 )
-_ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|no-?reply|do-?not-?reply|bounces?)[+=-]")
+_ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|bounces?)[+=-]|(?:do[-_.]?not|no)[-_.]?reply[+=._-]")
 _VERP = re.compile(r"bounces?[+=-]")
 """Of an author a robot. As the sender of the envelope it is how relays have the bounces of people's mail come back to them."""
 _ROBOT_TEXT = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system", re.IGNORECASE)

@@ -109,6 +109,15 @@ def test_of_several_marks_of_a_robot_the_topmost_is_the_evidence() -> None:
         "bounce+x=y",
         "drive-shares-noreply",
         "x_do-not-reply",
+        "noreply2",
+        "noreply.invoices",
+        "no_reply_alerts",
+        "DoNotReply.Billing",
+        "dont-reply",
+        "no-response",
+        "ne-pas-repondre",
+        "nicht-antworten",
+        "noresponder",
     ],
 )
 def test_robots_are_known_by_their_name(author: str) -> None:
@@ -117,7 +126,9 @@ def test_robots_are_known_by_their_name(author: str) -> None:
     assert (finding.rule, finding.field) == ("robot", f"From: Somebody <{author}@x.org>")
 
 
-@pytest.mark.parametrize("author", ["noreen", "daemon.jones", "reply", "postmasters", "bouncer", "nora.reply", "dreply"])
+@pytest.mark.parametrize(
+    "author", ["noreen", "daemon.jones", "reply", "postmasters", "bouncer", "nora.reply", "dreply", "noreplysson", "response"]
+)
 def test_people_with_such_names_are_not_robots(author: str) -> None:
     assert SCREEN(*read(f"From: {author}@x.org\nTo: b@y.org\n\nhello\n".encode())) is None
 
