@@ -73,11 +73,13 @@ def return_path(value: str | None) -> str | None:
 
 
 def message_id_of(head: Head) -> str | None:
-    """The topmost Message-ID without blanks and brackets, cut; None where it is absent or empty."""
+    """The topmost Message-ID without blanks, brackets and what stands behind them (some servers note in a comment that they added it),
+    cut; None where it is absent or empty."""
     value = head.first("message-id")
     if value is None:
         return None
-    return cut("".join(value[: 2 * _MAX_PATH].split()).removeprefix("<").removesuffix(">")) or None
+    written = "".join(value[: 2 * _MAX_PATH].split())
+    return cut(written[1:].partition(">")[0] if written[:1] == "<" else written) or None
 
 
 def received_ms(head: Head) -> int | None:

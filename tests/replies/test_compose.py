@@ -60,6 +60,11 @@ def test_only_one_valid_message_id_is_answered(head: bytes, why: str) -> None:
         assert message["References"] is None, why
 
 
+def test_a_message_id_with_a_comment_behind_it_is_answered() -> None:
+    """RFC 5322 section 3.6.4 allows it, and servers that add an id for their users say so there."""
+    assert thread_of(b"Message-ID: <1@x> (added by\n postmaster@x)\n\n").message_id == "<1@x>"
+
+
 def test_a_long_thread_keeps_its_beginning_and_its_end() -> None:
     """References keep the first id and the last nine, then the mail's own."""
     ids = " ".join(f"<{n}@x>" for n in range(500))

@@ -30,6 +30,8 @@ _ANCESTORS = 10
 """References that we carry on: the first, which began the thread, and the latest."""
 _MESSAGE_ID = re.compile(r"<[!-;=?A-~]{1,200}@[!-;=?A-~]{1,200}>")
 """What we repeat of other people's ids: the dot-atom form of RFC 5322 section 3.6.4 and what is close to it; short enough to fold."""
+_WRITTEN_ID = re.compile(rf"({_MESSAGE_ID.pattern})(?:\s*\([^()]*\))*")
+"""An id as it may stand in its field: behind it servers note in a comment that they added it."""
 _RESERVED = re.compile(
     r"(?i)from|sender|to|cc|bcc|subject|date|message-id|in-reply-to|references|return-path|received|auto-submitted|precedence|mime-version"
     r"|x-auto-response-suppress|x-postroom-.*|content-.*|resent-.*|dkim-signature|arc-.*|authentication-results"
@@ -133,8 +135,8 @@ def thread_of(original: bytes) -> Thread:
     """What a reply takes from these bytes; never raises."""
     head = _READER.read(original)
     written = head.all("message-id")
-    valid = len(written) == 1 and _MESSAGE_ID.fullmatch(written[0].strip())
-    return Thread(decoded(head.first("subject") or ""), valid[0] if valid else None, _ancestors(head) if valid else ())
+    valid = len(written) == 1 and _WRITTEN_ID.fullmatch(written[0].strip())
+    return Thread(decoded(head.first("subject") or ""), valid[1] if valid else None, _ancestors(head) if valid else ())
 
 
 def _ancestors(head: Head) -> tuple[str, ...]:
