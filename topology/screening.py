@@ -81,8 +81,12 @@ _ROBOT_VALUES = {
 }
 """And some by what they say."""
 _LIST_MANAGER = re.compile(
-    r"owner-.*|.*-(?:owner|request|bounces|admin)|listserv|listmaster|majordomo|mailman|fetchmail-daemon|daemon|nobody|root|abuse"
+    r"owner-.*|.*-(?:owner|request|bounces|admin)|listserv|listmaster|majordomo|mailman|sympa|fetchmail-daemon|daemon|nobody|root|abuse"
 )
+_LIST_SENDER = re.compile(r"owner-.*|.*-owner|.*-request|.*-bounces(?:\+.*)?|.*-return-.*")
+"""In Sender, where a server or somebody's assistant may stand as well, with such names as nobody and it-admin."""
+_LIST_FIELDS = frozenset({"mailing-list", "x-mailing-list", "x-mailinglist", "x-beenthere", "x-ml-name"})
+"""Of list managers that are older than List-Id (RFC 2919), besides List-*."""
 _AUTOMATIC_WORDS = (
     # Answers of robots: English, then the other languages in which mail programs ship them.
     r"[\[(]?auto(?:matic|mated)?[ :-]*(?:e-?mail )?(?:re(?:ply|sponse|sponder)|antwort|answer|generated)",
@@ -203,7 +207,7 @@ def is_robot(local: str) -> bool:
 
 
 def _of_lists(layout: Layout) -> list[str]:
-    return [name for name in layout.places if name.startswith("list-") or name in ("mailing-list", "x-mailing-list")]
+    return [name for name in layout.places if name.startswith("list-") or name in _LIST_FIELDS]
 
 
 def _list(head: Head, _envelope: Envelope) -> str | None:
@@ -300,7 +304,9 @@ def _suppressed(head: Head, _envelope: Envelope) -> str | None:
 def _list_manager(head: Head, envelope: Envelope) -> str | None:
     found = [address.local for addresses, _ in head.addresses("from") for address in addresses]
     found.append((envelope.sender or "").rpartition("@")[0])
-    return next((local.lower() for local in found if _is_list_manager(local)), None)
+    senders = [address.local for addresses, _ in head.addresses("sender") for address in addresses]
+    manager = next((local for local in found if _is_list_manager(local)), None)
+    return manager or next((local for local in senders if _LIST_SENDER.fullmatch(local.lower())), None)
 
 
 @remembered(64)
