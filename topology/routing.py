@@ -166,7 +166,8 @@ class Routing(LaterStep):
                 return Addresses(f"header:{name}", _each_once(found_there))
         named = [address for name in ("to", "cc") for found, _ in item.head.addresses(name) for address in found]
         warnings = ["no-original-recipient"]
-        if any(f"{name}:".encode() in item.mail[item.head.body :].lower() for name in self._originals):
+        body = item.mail[item.head.body :].lower()
+        if any(name.encode() in body for name in self._originals):
             warnings.append("original-recipient-in-body")
         return Addresses("to-cc", _each_once(named), tuple(warnings))
 

@@ -162,10 +162,14 @@ def test_a15_what_cannot_be_read_is_left_out(place: Place, letter: Letters) -> N
 
 
 def test_a16_the_name_of_the_header_in_the_body_counts_for_nothing(place: Place, letter: Letters) -> None:
-    mail_id = place.mail(letter("123@foo.com", body="X-Original-To: 9@bar.com\n\nhello"))
+    bodies = ("X-Original-To: 9@bar.com\n\nhello", "> X-ORIGINAL-TO : 9@bar.com", 'add "X-Original-To"')
+    mail_ids = [place.mail(letter("123@foo.com", body=body)) for body in bodies]
+    plain = place.mail(letter("123@foo.com", body="Original-To"))
     place.drain()
-    assert place.outcome(mail_id)["handler"] == "foo"
-    assert "original-recipient-in-body" in place.show(mail_id)["warnings"]
+    for mail_id in mail_ids:
+        assert place.outcome(mail_id)["handler"] == "foo"
+        assert place.show(mail_id)["warnings"] == ["no-original-recipient", "original-recipient-in-body"]
+    assert place.show(plain)["warnings"] == ["no-original-recipient"]
 
 
 def test_a17_an_attached_mail_decides_nothing(place: Place, letter: Letters) -> None:
