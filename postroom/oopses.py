@@ -57,6 +57,9 @@ class OopsReports:
             report |= {"type": type(error).__name__ if error else None, "value": in_words(error) if error else None}
             report["tb_text"] = plain(traceback or (_told(error) if error else ""), _TEXT)
             self._config.publish(report)
+        except OSError as fault:  # a full disk, or a folder that is none: nothing is wrong with the program
+            why = fault.strerror or fault
+            _log.error("oops.path: %s of mail %s could not be written to %s: %s", oops_id, mail_id, self._path, why)
         except Exception:  # noqa: BLE001 - the outcome counts more than its report, so whatever is wrong here ends here
             _log.exception("oops.path: %s of mail %s could not be written to %s", oops_id, mail_id, self._path)
 

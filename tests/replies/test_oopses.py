@@ -103,6 +103,8 @@ def test_a_folder_that_cannot_be_written_is_an_error_in_the_log_and_nothing_more
         _record(OopsReports(tmp_path / "file" / "oops"))
     assert ID in caplog.text
     assert "oops.path" in caplog.text
+    assert "Not a directory" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("oops_id", ["", "../2001-02-03/" + ID, "*", "OOPS-*", ID + "\n", ID.lower()])
