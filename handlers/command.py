@@ -201,7 +201,7 @@ def _word(status: int, out: bytes, err: bytes) -> Word:
     if status in REFUSALS:
         return Said("returned", "refused", _text(out) or "Your mail was refused, without a reason given.")
     how = f"exit status {status}" if status > 0 else f"killed by {_signal(-status)}"
-    detail = f"the program ended with {how}" + (f": {last}" if (last := _text(err)) else "")
+    detail = f"the program {'ended with' if status > 0 else 'was'} {how}" + (f": {last}" if (last := _text(err)) else "")
     if status == os.EX_TEMPFAIL:
         return Again(detail)
     return Said("failed", "handler-error", detail, fingerprint.of("command", how))
