@@ -42,12 +42,17 @@ def _with(*names: str) -> Callable[[Layout], bool]:
     return lambda layout: any(name in layout for name in names)
 
 
-_ROBOT_LOCALS = re.compile(
-    r"(?:mailer|mail|mdaemon|bounce)[-_.]?daemon|mdaemon|postmaster|post[-_.]master|(?:do[-_.]?)?not?[-_.]?reply\d*|ndr|autoreply|auto[-_.]reply|autoresponder"
-    r"|mail[-_.]?delivery[-_.]?(?:sub)?system|bounces?|.+[-_.](?:do[-_.]?)?not?[-_.]?reply|\"system administrator\""
+_NO_REPLY = (
+    r"(?:.+[-_.])?(?:do[-_.]?)?not?[-_.]?reply\d*|(?:do[-_.]?not|no)[-_.]?reply[+=._-].*"
     r"|don'?t[-_.]?reply|no[-_.]?response|ne[-_.]?pas[-_.]?repondre|nicht[-_.]?antworten|no[-_.]?responder|n[aã]o[-_.]?responda|non[-_.]?rispondere"
 )
-_ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|bounces?)[+=-]|(?:do[-_.]?not|no)[-_.]?reply[+=._-]")
+_ROBOT_LOCALS = re.compile(
+    r"(?:mailer|mail|mdaemon|bounce)[-_.]?daemon|mdaemon|postmaster|post[-_.]master|ndr|autoreply|auto[-_.]reply|autoresponder"
+    r"|mail[-_.]?delivery[-_.]?(?:sub)?system|bounces?|\"system administrator\"|" + _NO_REPLY
+)
+_ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|bounces?)[+=-]")
+_SERVICE = re.compile(_NO_REPLY)
+"""Of an author a robot. In Sender it is a service by which a person writes: a customer database, a shared calendar, a form."""
 _VERP = re.compile(r"bounces?[+=-]")
 """Of an author a robot. As the sender of the envelope it is how relays have the bounces of people's mail come back to them."""
 _ROBOT_TEXT = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system", re.IGNORECASE)
@@ -172,7 +177,7 @@ def _robot(head: Head, envelope: Envelope) -> str | None:
     for name in _AUTHORS:
         for place, (found, broken) in enumerate(head.addresses(name)):
             for address in found:
-                if is_robot(address.local):
+                if is_robot(address.local) and not (name == "sender" and _SERVICE.fullmatch(address.local.lower())):
                     return f"{name.title()}: {head.all(name)[place].strip()}"
             if (broken or not found) and _ROBOT_TEXT.search(head.all(name)[place]):
                 return f"{name.title()}: {head.all(name)[place].strip()}"

@@ -63,6 +63,10 @@ CASES = [
     ("Return-Path: <MAILER-DAEMON@x.org>\n", "robot"),
     ("Return-Path: <bounces@x.org>\n", "robot"),
     ("Return-Path: <bounces+12-ab-b=y.org@x.org>\n", None),  # how relays have the bounces of people's mail come back
+    ("Sender: MAILER-DAEMON@x.org\n", "robot"),
+    ("Sender: autoresponder@x.org\n", "robot"),
+    ("Sender: No-Reply@x.org\n", None),  # a service by which a person writes
+    ("Sender: noreply.crm@x.org\n", None),
     ("X-Postroom-Reply: 0123\n", "loop"),
     ("Received: x\n" * 50, None),
     ("Received: x\n" * 51, "loop"),
