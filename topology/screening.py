@@ -52,7 +52,8 @@ _ROBOT_LOCALS = re.compile(
 )
 _ROBOT_PREFIX = re.compile(r"(?:mailer-daemon|postmaster|bounces?)[+=-]")
 _SERVICE = re.compile(_NO_REPLY)
-"""Of an author a robot. In Sender it is a service by which a person writes: a customer database, a shared calendar, a form."""
+"""Of an author a robot. In Sender it is a service by which a person writes, or which writes in the person's name: a customer database, a
+shared calendar, a form. Such a mail is handled, and not answered."""
 _VERP = re.compile(r"bounces?[+=-]")
 """Of an author a robot. As the sender of the envelope it is how relays have the bounces of people's mail come back to them."""
 _ROBOT_TEXT = re.compile(r"mailer-daemon|postmaster|mail delivery (?:sub)?system", re.IGNORECASE)
@@ -314,6 +315,11 @@ def _list_manager(head: Head, envelope: Envelope) -> str | None:
     return manager or next((local for local in senders if _LIST_SENDER.fullmatch(local.lower())), None)
 
 
+def _service(head: Head, _envelope: Envelope) -> str | None:
+    senders = [address.local for addresses, _ in head.addresses("sender") for address in addresses]
+    return next((local for local in senders if _SERVICE.fullmatch(local.lower())), None)
+
+
 @remembered(64)
 def _is_list_manager(local: str) -> bool:
     return _LIST_MANAGER.fullmatch(local.lower()) is not None
@@ -335,6 +341,7 @@ _ANSWERS_AN_INVITATION = re.compile(r"method *= *\"?(?:reply|counter|refresh)")
 _WEAK_SIGNS = {
     "calendar": Rule(_calendar, _with("content-type")),
     "suppressed": Rule(_suppressed, _with(_SUPPRESS, _INBOX_RULE, *_SUPPRESSING)),
+    "service": Rule(_service, _with("sender")),
     "list-manager": Rule(_list_manager),
     "automatic-subject": Rule(_automatic_subject, _with("subject")),
 }

@@ -187,6 +187,7 @@ SILENT = [
     ("X-ML-Name: x\n", "list"),
     ("Sender: owner-x@y.org\n", "list-manager"),
     ("Sender: X-bounces+b=y.org@y.org\n", "list-manager"),
+    ("Sender: no-reply@y.org\n", "service"),
     ("Sender: x-admin@y.org\n", None),
     ("Sender: nobody@y.org\n", None),
     ("X-Auto-Response-Suppress: All\n", "suppressed"),
