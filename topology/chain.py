@@ -89,7 +89,8 @@ class Chain(Stage):
                     decision = step.decide(item, prepared)
                 except MailGone as gone:
                     decision = whole(gone.facts, "failed", "mail-gone", stage=step.name, at=rfc3339(self._clock()), detail=str(gone))
-                self._tell(step, decision)
+                if not decision.onward:
+                    self._tell(step, decision)
                 drafts += self._drafts(step, item, decision)
                 if decision.onward and step is not self._steps[-1]:
                     item.facts = decision.facts
@@ -110,11 +111,11 @@ class Chain(Stage):
         return reached.drafts + self._drafts(reached.step, reached.item, decision)
 
     def _tell(self, step: Step, decision: Decision, error: BaseException | None = None) -> None:
-        """What people are to see of a decision: its warnings, a line each, and a report of each failure."""
-        if not decision.onward:  # the facts keep every step's warnings
-            told = decision.routes[0] if decision.routes else decision.facts
-            for code in told.warnings:
-                log.warning("mail %s: %s", told.envelope.mail_id, code)
+        """What people are to see of a decision that is the last about a mail: all steps' warnings, a line each, and a report of each
+        failure."""
+        told = decision.routes[0] if decision.routes else decision.facts
+        for code in told.warnings:
+            log.warning("mail %s: %s", told.envelope.mail_id, code)
         for failing in decision.failures:
             outcome, mail_id = failing.facts.outcome, failing.facts.envelope.mail_id
             if outcome is None or outcome.oops_id is None:
