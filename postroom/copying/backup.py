@@ -75,11 +75,16 @@ class Backup:
 def take(site: Site, to: Path, bar: Bar) -> Backup:
     """Writes a backup into a folder that is not there, or empty. On SQLite others may work on the log meanwhile; on Kafka nobody may.
     Raises Fatal, also where somebody else has filled the folder meanwhile, Transient, Hold, Differs, Busy; then nothing is left behind."""
-    to = to.resolve()
-    if to.exists() and (not to.is_dir() or any(to.iterdir())):
-        raise Fatal(f"{to} is there already: name a folder that is not, or is empty")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(mkdtemp(_PARTIAL, f"{to.name}.", to.parent))  # nobody else's, whoever else writes a backup of that name
+    try:
+        to = to.resolve()
+        if to.exists() and (not to.is_dir() or any(to.iterdir())):
+            raise Fatal(f"{to} is there already: name a folder that is not, or is empty")
+        to.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(mkdtemp(_PARTIAL, f"{to.name}.", to.parent))  # nobody else's, whoever else writes a backup of that name
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # it is no wrong place: the command line asks for another try
+        raise Fatal(f"{to}: no backup can be written there: {error.strerror or error}; name another folder") from error
     try:
         backup = _write(site, partial, bar)
         _put_in_place(partial, to)

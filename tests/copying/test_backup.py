@@ -84,6 +84,16 @@ def test_of_two_backups_to_one_folder_the_first_that_is_whole_has_it_and_nothing
     assert told(town) == before
 
 
+@pytest.mark.parametrize("to", ["file/nightly", f"{'x' * 250}"])
+def test_a_place_where_no_backup_can_be_written_is_refused_with_a_line(town: Town, tmp_path: Path, to: str) -> None:
+    (tmp_path / "put-by").mkdir()
+    (tmp_path / "put-by" / "file").touch()
+    town.place.run("backup", str(tmp_path / "put-by" / to), status=2)
+    (line,) = town.place.stderr.splitlines()
+    assert f"{to}: no backup can be written there: " in line
+    assert [path.name for path in (tmp_path / "put-by").iterdir()] == ["file"]
+
+
 def without_any(archive: Path) -> None:
     shutil.rmtree(archive)
 
