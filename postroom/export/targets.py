@@ -55,15 +55,14 @@ class Mailbox:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         try:
-            if error is None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-        finally:
-            self._file.close()
+            with self._file:
+                if error is None:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
             if error is None:
                 self._unfinished.replace(self._path)
-            else:
-                self._unfinished.unlink(missing_ok=True)
+        finally:  # a disk that is full says so only here, where the last octets are written
+            self._unfinished.unlink(missing_ok=True)
 
 
 class Folder:

@@ -1,6 +1,8 @@
 """Exported mails are the bytes that came, and come back by import."""
 
+import errno
 import mailbox
+import os
 from pathlib import Path
 from typing import Any
 
@@ -85,4 +87,29 @@ def test_a_mailbox_that_was_not_finished_is_not_there(tmp_path: Path) -> None:
     box = Mailbox(tmp_path / "out", force=False).__enter__()
     box.write(envelope, b"x")
     box.__exit__(KeyError, KeyError(), None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mailbox_that_the_disk_does_not_keep_leaves_the_one_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disks that are full, or broken, say so as late as when they are asked to keep what was written."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "out").write_bytes(b"mine")
+    envelope = Envelope("0" * 32, None, (), "2026-03-02T10:00:00.000Z", "import", 1, "0" * 64)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"), Mailbox(tmp_path / "out", force=True) as box:
+        box.write(envelope, b"x")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("out", b"mine")]
+
+
+def test_what_was_written_of_a_mailbox_goes_from_a_full_disk(tmp_path: Path) -> None:
+    """The last octets go out as the file is closed."""
+    box = Mailbox(tmp_path / "out", force=False).__enter__()
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), box._file.fileno())
+    box.write(Envelope("0" * 32, None, (), "2026-03-02T10:00:00.000Z", "import", 1, "0" * 64), b"x")
+    with pytest.raises(OSError, match="No space left"):
+        box.__exit__(None, None, None)
     assert list(tmp_path.iterdir()) == []
