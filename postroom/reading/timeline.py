@@ -175,7 +175,7 @@ class _Teller:
         route, record = entry.facts["route"], entry.record
         tries = record.header(ATTEMPT)
         if tries is not None:
-            word = f"waits for a later try after {tries.decode()}" if tries != b"0" else "waits behind an earlier mail"
+            word = f"waits for a later try, after try {tries.decode()}" if tries != b"0" else "waits behind an earlier mail"
             yield self._line(entry, f"handler {route['handler']}", [(word, "blue"), (f" ({record.topic})", "dim")])
             return
         captured = ", ".join(f"{name}={value}" for name, value in (route.get("captures") or {}).items())
@@ -210,7 +210,7 @@ class _Teller:
 
     def _reply(self, entry: Entry) -> Line:
         event = entry.facts["reply"]
-        kind = {"oops": "OOPS mail", "notice": "notice", "answer": "the handler's answer"}.get(event["kind"], event["kind"])
+        kind = {"oops": "OOPS mail", "notice": "notice", "answer": "answer of the handler"}.get(event["kind"], event["kind"])
         self._told.add(("reply", event["reply_id"]))
         if event["status"] == "sent":
             parts = [("sent", "green"), (f": {kind} to {event.get('to')}", "")]

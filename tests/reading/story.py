@@ -136,10 +136,10 @@ class Story:
         self.append(*drafts)
         return facts
 
-    def replied(self, facts: Facts, status: Any = "sent", rule: str | None = None) -> None:
+    def replied(self, facts: Facts, status: Any = "sent", rule: str | None = None, kind: Any = "oops") -> None:
         """What became of the mail that an outcome owed."""
         assert facts.outcome and facts.outcome.reply_id
-        event = ReplyEvent(facts.outcome.reply_id, status, "oops", self.at, rule, "test@example.org" if status == "sent" else None)
+        event = ReplyEvent(facts.outcome.reply_id, status, kind, self.at, rule, "test@example.org" if status == "sent" else None)
         self.append(reply_event_draft(self.topics, facts.having(reply=event)))
 
     # -- the whole way ------------------------------------------------------------------------------------------------------------

@@ -124,6 +124,16 @@ def test_the_story_tells_why_a_mail_ended_where_it_did(story: Story, postroom: P
     assert "bounce filter  · dropped, precedence\n" in told
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("sent", "sent: answer of the handler to test@example.org"), ("silent", "silent: no answer of the handler, by the rule replay")],
+)
+def test_the_story_tells_what_became_of_an_answer(story: Story, postroom: Postroom, status: str, words: str) -> None:
+    facts = story.failed(1)  # owes a reply
+    story.replied(facts, status, "replay" if status == "silent" else None, "answer")
+    assert words in postroom("show", facts.envelope.mail_id).stdout
+
+
 def test_the_story_tells_what_was_looked_up(story: Story, postroom: Postroom) -> None:
     dkim = {"domain": "example.org", "selector": "mail", "result": "fail", "reason": "the body was changed"}
     facts = story.authenticated(
