@@ -1,6 +1,6 @@
 """A mail's records as a story: when and how it came, what each stage decided and by what, and what its sender heard."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from postroom.reading.render import STYLES, SYMBOLS, Part
 from streams.retries import ATTEMPT
 from topology.facts import rfc3339, to_ms
 
+_HAND_OVERS = ("raw", "foreign")
 _FAR_APART = 1000
 """Milliseconds between the receive time and the log's own from which both are shown."""
 
@@ -74,12 +75,17 @@ class _Teller:
 
     def __init__(self, mail: Mail) -> None:
         self._mail = mail
-        self._start = mail.entries[0].record.time
+        first = mail.entries[0]
+        self._start = first.record.time
+        self._dated = first.kind in _HAND_OVERS
         self._told: set[tuple[Any, ...]] = set()
         self._generation = 0
 
     def lines(self) -> Iterator[Line]:
-        """Every line."""
+        """Every line. Where the raw record is gone, later ones tell how the mail came, and the first of them has the time."""
+        if not self._dated:
+            envelope = self._mail.envelope
+            yield Line(_clock(envelope["received_at"]), "received", [(_how(envelope), "")], ["its own record is erased or expired"])
         for entry in self._mail.entries:
             replay = entry.facts.get("replay")
             if replay and replay["generation"] != self._generation:
@@ -91,7 +97,7 @@ class _Teller:
 
     def _of(self, entry: Entry) -> Iterator[Line]:
         facts = entry.facts
-        if entry.kind in ("raw", "foreign"):
+        if entry.kind in _HAND_OVERS:
             yield from self._received(entry)
         elif entry.kind == "repeated":
             yield self._repeated(entry)
@@ -118,17 +124,16 @@ class _Teller:
         return True
 
     def _line(self, entry: Entry, label: str, parts: list[Part], notes: list[str] | None = None) -> Line:
-        return Line(passed(entry.record.time - self._start), label, parts, notes or [])
+        when = passed(entry.record.time - self._start) if self._dated else _clock(rfc3339(self._start))
+        self._dated = True
+        return Line(when, label, parts, notes or [])
 
     # -- what came in -------------------------------------------------------------------------------------------------------------
 
     def _received(self, entry: Entry) -> Iterator[Line]:
         envelope = entry.facts["envelope"]
         first = entry is self._mail.entries[0]
-        sender = envelope["sender"]
-        who = "no envelope sender" if sender is None else f"envelope sender {sender or '<>'}"
-        to = ", ".join(envelope["recipients"]) or "nobody named"
-        how = f"by {envelope['via']}, {envelope['size']:,} octets, {who}, for {to}"
+        how = _how(envelope)
         notes = []
         if envelope.get("truncated"):
             notes.append("too large: only its first 64 KiB were kept")
@@ -232,6 +237,13 @@ class _Teller:
             route = self._mail.current[place].get("route")
             whom = f" for {route['recipient']}" if route else ""
             yield Line("now", "pending", [(f"waits for {stage}", "blue"), (whom, "")])
+
+
+def _how(envelope: Mapping[str, Any]) -> str:
+    sender = envelope["sender"]
+    who = "no envelope sender" if sender is None else f"envelope sender {sender or '<>'}"
+    to = ", ".join(envelope["recipients"]) or "nobody named"
+    return f"by {envelope['via']}, {envelope['size']:,} octets, {who}, for {to}"
 
 
 def _source(source: str) -> str:

@@ -98,6 +98,12 @@ def test_show_tells_that_it_was_erased_and_gives_nothing_out(story: Story, postr
     assert "erased by " in shown.stdout
     assert facts.envelope.digest in shown.stdout
     assert "hello" not in shown.stdout
+    came, screened, *_ = shown.stdout.split("\n\n")[1].splitlines()[::2]
+    assert (
+        came
+        == "  2026-03-01 10:00:00.000 UTC  received        by lmtp, 48 octets, envelope sender test@example.org, for 1@bugs.example.org"
+    )
+    assert screened.startswith("  2026-03-01 10:00:00.000 UTC  bounce filter ")
     raw = postroom("show", "--raw", facts.envelope.mail_id)
     assert (raw.exit_code, raw.stdout) == (1, "")
     assert f"mail {facts.envelope.mail_id} was erased at " in raw.stderr
