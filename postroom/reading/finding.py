@@ -32,19 +32,21 @@ def resolve(log: Reader, topics: Topics, text: str) -> str:
         return wanted.whole_id
     found = _mails(_facts_of(log, topics.outcomes), wanted) or _mails(_facts_on_their_way(log, topics), wanted)
     if not found:
-        raise NotFound(f"no mail on the log has the id {text}")
+        raise NotFound(f"no mail on the log has the id {text}{wanted.hint}")
     if len(found) > 1:
         raise Ambiguous(f"{text} could be any of several mails: {', '.join(found)}")
     return found[0]
 
 
 class _Wanted:
-    """An id as given. needle: what the facts of its mail contain, as bytes. whole_id: set when it is a whole mail or delivery id."""
+    """An id as given. needle: what the facts of its mail contain, as bytes. whole_id: set when it is a whole mail or delivery id. hint:
+    for who gave less of such an id than it takes."""
 
     def __init__(self, text: str) -> None:
         bare = text.strip().removeprefix("<").removesuffix(">")
         lower = bare.lower()
         self.whole_id: str | None = None
+        self.hint = ""
         self._names: tuple[str, ...]
         if lower.startswith("oops-"):
             self._id, self._names = "OOPS-" + lower.removeprefix("oops-"), ("oops_id",)
@@ -53,6 +55,8 @@ class _Wanted:
             self.whole_id = lower if len(lower) == 32 else None
         else:
             self._id, self._names = bare, ("message_id",)
+            if bare and set(lower) <= _HEX and len(lower) < _FEWEST_DIGITS:
+                self.hint = f"; of a mail id or delivery id give at least {_FEWEST_DIGITS} digits"
         self._is_prefix = self._names == ("mail_id", "delivery_id")
         needle = orjson.dumps(self._id)
         self.needle = needle[:-1] if self._is_prefix else needle

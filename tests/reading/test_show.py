@@ -70,10 +70,13 @@ def test_a_mail_that_waits_is_found_by_its_ids_wherever_it_waits(story: Story, p
 def test_what_is_not_there_is_told_with_status_1_and_what_is_unclear_with_2(story: Story, postroom: Postroom) -> None:
     story.handled(1, message_id="same@x")
     story.handled(2, message_id="same@x")
-    for id_ in ("0" * 32, "12345678", "OOPS-" + "0" * 32, "nobody@x", "123"):
+    for id_ in ("0" * 32, "12345678", "OOPS-" + "0" * 32, "nobody@x"):
         result = postroom("show", id_)
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr == f"postroom: no mail on the log has the id {id_}\n"
+    result = postroom("show", "123")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "postroom: no mail on the log has the id 123; of a mail id or delivery id give at least 8 digits\n"
     result = postroom("show", "same@x")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("postroom: same@x could be any of several mails: ")
