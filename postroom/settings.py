@@ -298,7 +298,8 @@ def load(file: Path) -> Config:
     try:
         return Config(_overridden(document), file)
     except ValidationError as error:
-        raise SettingsError("\n".join(f"{file}: {_explain(fault)}" for fault in error.errors())) from error
+        faults = dict.fromkeys(_explain(fault) for fault in error.errors())  # each place that is missing in a list is one of its own
+        raise SettingsError("\n".join(f"{file}: {fault}" for fault in faults)) from error
 
 
 def _overridden(document: dict[str, Any]) -> Settings:
@@ -326,12 +327,16 @@ def _explain(fault: Any) -> str:
     """One line of a fault: the section, the key, what is wrong and what to do."""
     *sections, key = [part for part in fault["loc"] if isinstance(part, str)] or ["settings"]  # the number in a list is no key
     at = f"[{'.'.join(sections)}] {key}" if sections else f"[{key}]"
+    if sections == ["handlers"]:  # a handler as a whole
+        at = f"[handlers.{key}]"
     if fault["type"] == "extra_forbidden":
         known = _known_keys(sections)
         near = difflib.get_close_matches(key, known, 1)
         return f"{at}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}")
     if fault["type"] == "missing":
         return f"{at}: this key is missing" if isinstance(fault["loc"][-1], str) else f"{at}: the list is too short"
+    if fault["type"] == "too_long":
+        return f"{at}: the list is too long: it takes {fault['ctx']['max_length']}"
     if fault["type"] == "tuple_type" and key in _LISTS:
         return f"{at}: this is a list: write {_LISTS[key]}"
     return f"{at}: {fault['msg'].removeprefix('Value error, ')}"

@@ -53,6 +53,9 @@ HANDLER = '[handlers.foo]\nuse = "maildir"\npath = "foo/"\n'
         (HANDLER + 'domains = "foo.com"', '[handlers.foo] domains: this is a list: write ["foo.com"]'),
         (HANDLER + 'domains = ["foo.com"]\nretry_delays = "1m"', '[handlers.foo] retry_delays: this is a list: write ["30s", "5m", "1h"]'),
         (HANDLER + 'domains = ["foo.com"]\nretry_delays = ["1m", "2m"]', "[handlers.foo] retry_delays: the list is too short"),
+        (HANDLER + 'domains = ["foo.com"]\nretry_delays = []', "[handlers.foo] retry_delays: the list is too short"),
+        (HANDLER + 'domains = ["foo.com"]\nretry_delays = [1, 2, 3, 4]', "[handlers.foo] retry_delays: the list is too long: it takes 3"),
+        ('[handlers.foo]\nuse = "maildir"\ndomains = ["foo.com"]', '[handlers.foo]: use = "maildir" needs the key path'),
         (HANDLER + 'domains = ["foo.com", "a b"]', "[handlers.foo] domains: 'a b' is no domain: write example.org, *.example.org or *"),
         ('[log]\nprefix = "a/b"', "[log] prefix: 'a/b' is no prefix: write 1 to 100 letters, digits, dots, - and _"),
         (
