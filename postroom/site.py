@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from postroom.archive import ObjectArchive
     from postroom.directory.port import SiteDirectory
     from postroom.ingest.accept import Acceptor
+    from postroom.ingest.room import Room
     from postroom.oopses import OopsReports
     from topology.openpgp import Keyring
     from topology.ports import Resolver
@@ -177,20 +178,28 @@ class Site:
     def acceptor(self) -> "Acceptor":
         """Makes mails durable."""
         from postroom.ingest.accept import Acceptor
-        from postroom.ingest.room import Room
 
-        ingest = self.settings.ingest
         # The archive before the log: a wrong setting of its own touches nothing.
-        watched = [self.config.folder] if self.archive.directory is None else [self.config.folder, self.archive.directory]
+        room = self.room
         return Acceptor(
             self.log,
             self.topics,
             self.archive,
             inline_limit=self.settings.archive.inline_limit,
-            max_size=ingest.max_size,
-            room=Room(ingest.min_free, watched),
+            max_size=self.settings.ingest.max_size,
+            room=room,
             reader=self.reader,
         )
+
+    @cached_property
+    def room(self) -> "Room":
+        """Whether the disks of the log and the archive have room for more mail."""
+        from postroom.ingest.room import Room
+
+        file = self.config.folder / self.settings.log.url.removeprefix("sqlite:///")
+        log = file if self.settings.log.url.startswith("sqlite:///") else self.config.folder
+        watched = [log] if self.archive.directory is None else [log, self.archive.directory]
+        return Room(self.settings.ingest.min_free, watched)
 
     # -- the chain ------------------------------------------------------------------------------------------------------------------
 

@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from postroom.site import Site
+from streams.errors import Full
 from tests.acceptance.place import Letters, Place
 from tests.replies.relays import Moods, relay
 
@@ -105,6 +108,17 @@ def test_check_tells_what_cannot_work(tmp_path: Path, section: str, values: dict
     place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={section: values})
     told = place.run("check", status=2).decode() + place.stderr
     assert word in told
+
+
+def test_the_disk_that_the_log_is_on_is_watched_wherever_the_settings_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("etc", "var"):
+        (tmp_path / name).mkdir()
+    place = Place(tmp_path / "etc", f"sqlite:///{tmp_path}/var/postroom.db")
+    room = os.statvfs(tmp_path)
+    full = os.statvfs_result([*room[:4], 0, *room[5:10]])
+    monkeypatch.setattr(os, "statvfs", lambda path: full if Path(path).is_relative_to(tmp_path / "var") else room)
+    with closing(Site.at(place.folder / "postroom.toml")) as site, pytest.raises(Full, match=r"var/postroom\.db: its disk has 0 MB free"):
+        site.acceptor.room.check()
 
 
 def test_a_maildir_below_a_file_is_told_before_the_log_is_made(tmp_path: Path) -> None:
