@@ -12,7 +12,7 @@ from postroom.ingest.place import fault_of
 from postroom.roles import LISTENERS, Roles, listening_place
 from postroom.settings import SettingsError
 from postroom.site import Site
-from streams.disk import in_the_way
+from streams.disk import in_the_way, locked
 from streams.errors import Fatal, LogError
 from streams.faults import Hold, Newer
 from topology.openpgp import KeyringError
@@ -48,6 +48,7 @@ def run(site: Site) -> Iterator[Finding]:
         ("replies", lambda: _replies(site)),
         ("oops", lambda: _oops(site)),
         ("listeners", lambda: _listeners(site)),
+        ("room", lambda: _room(site)),
     ]
     for what, look in looks:
         try:
@@ -63,6 +64,8 @@ def _log(site: Site) -> Iterator[Finding]:
     if url.startswith("sqlite:///") and not _exists(file := site.config.folder / url.removeprefix("sqlite:///")):
         if not file.parent.is_dir():
             raise SettingsError(f"[log] url = {url}: there is no folder {file.parent}")
+        if fault := locked(file.parent):
+            raise SettingsError(f"[log] url = {url}: {fault}")
         yield Finding("log", "ok", f"{url} is not there yet; the first command that writes makes it")
         return
     rows = drift.compare(site)
@@ -113,6 +116,8 @@ def _sizes(site: Site, rows: list[drift.TopicRow]) -> Iterator[Finding]:
 
 def _archive(site: Site) -> Iterator[Finding]:
     directory = site.archive.directory
+    if directory is not None and (fault := locked(directory)):
+        raise SettingsError(f"[archive] url = {site.archive.url}: {fault}")
     if directory is not None and not directory.exists():
         if fault := in_the_way(directory):
             raise SettingsError(f"[archive] url = {site.archive.url}: {fault}")
@@ -150,7 +155,11 @@ def _handlers(site: Site) -> Iterator[Finding]:
         yield Finding("handlers", "odd", "there is no [handlers.<name>], so all mail fails with no-handler")
     for name in site.handler_names:
         Roles(site, [f"handler:{name}"], drain=True)
-        yield Finding(f"handler {name}", "ok", f"{site.settings.handlers[name].use}, for {', '.join(site.settings.handlers[name].domains)}")
+        handler = site.settings.handlers[name]
+        if handler.use == "maildir" and handler.path and (fault := locked(site.config.path(handler.path))):
+            yield Finding(f"handler {name}", "wrong", f"[handlers.{name}] path = {handler.path}: {fault}")
+        else:
+            yield Finding(f"handler {name}", "ok", f"{handler.use}, for {', '.join(handler.domains)}")
     yield from _unreached(site)
 
 
@@ -173,12 +182,14 @@ def _replies(site: Site) -> Iterator[Finding]:
         yield Finding("replies", "odd", "neither [replies] outbox nor smtp is given: replies wait on the log and nobody hears anything")
     else:
         Roles(site, ["postman"], drain=True).look_at_outbox()
+        if settings.outbox is not None and (fault := locked(site.config.path(settings.outbox))):
+            raise SettingsError(f"[replies] outbox = {settings.outbox}: {fault}")
         yield Finding("replies", "ok", f"to {settings.answer}, by {'smtp' if settings.smtp else 'outbox'}, from {settings.from_}")
 
 
 def _oops(site: Site) -> Iterator[Finding]:
     path = site.settings.oops.path
-    if fault := in_the_way(site.config.path(path)):
+    if fault := in_the_way(site.config.path(path)) or locked(site.config.path(path)):
         raise SettingsError(f"[oops] path = {path}: {fault}")
     yield Finding("oops", "ok", f"reports are written to {path}")
 
@@ -192,3 +203,8 @@ def _listeners(site: Site) -> Iterator[Finding]:
             yield Finding(name, "odd", f"[ingest] {name} = {where}: {fault}")
         else:
             yield Finding(name, "ok", f"{where} is free")
+
+
+def _room(site: Site) -> Iterator[Finding]:
+    if lack := site.room.lack():
+        yield Finding("room", "away", f"{lack}; until then no mail is taken")

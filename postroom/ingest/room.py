@@ -29,12 +29,16 @@ class Room:
         """Returns when there is room. Raises Full, naming the place and the setting."""
         now = self._clock()
         if now >= self._until:
-            before, self._word = self._word, next(filter(None, map(self._lack, self._watched)), None)
+            before, self._word = self._word, self.lack()
             if self._word and not before:
                 _log.error("no more mail is taken until there is room: %s", self._word)
             self._until = now + _FRESH
         if self._word:
             raise Full(self._word)
+
+    def lack(self) -> str | None:
+        """What is wrong on one of the file systems just now, or None."""
+        return next(filter(None, map(self._lack, self._watched)), None)
 
     def _lack(self, path: Path) -> str | None:
         """What is wrong on that file system, or None. One that cannot be asked is left to those who write to it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom import checks
 from postroom.site import Site
 from streams.errors import Full
 from tests.acceptance.place import Letters, Place
@@ -108,6 +109,20 @@ def test_check_tells_what_cannot_work(tmp_path: Path, section: str, values: dict
     place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={section: values})
     told = place.run("check", status=2).decode() + place.stderr
     assert word in told
+
+
+def test_check_tells_where_nothing_may_be_written_and_that_there_is_no_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be made later, by a role that runs for long."""
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    monkeypatch.setenv("POSTROOM_INGEST__MIN_FREE", "1000000000GB")
+    with closing(Site.at(place.folder / "postroom.toml")) as site:
+        found = {one.what: one for one in checks.run(site) if one.state != "ok"}
+    for what, key in [("log", "[log] url"), ("archive", "[archive] url"), ("handler foo", "[handlers.foo] path"), ("oops", "[oops] path")]:
+        assert found[what].words.startswith(f"{key} = ")
+        assert (found[what].state, found[what].words.endswith(f": {place.folder} may not be written")) == ("wrong", True)
+    assert found["replies"].words == f"[replies] outbox = outbox: {place.folder} may not be written"
+    assert (found["room"].state, "ingest.min_free" in found["room"].words) == ("away", True)
+    assert untouched(place)
 
 
 def test_the_disk_that_the_log_is_on_is_watched_wherever_the_settings_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
