@@ -158,9 +158,25 @@ def _handlers(site: Site) -> Iterator[Finding]:
         handler = site.settings.handlers[name]
         if handler.use == "maildir" and handler.path and (fault := locked(site.config.path(handler.path))):
             yield Finding(f"handler {name}", "wrong", f"[handlers.{name}] path = {handler.path}: {fault}")
+        elif handler.database is not None and (fault := _unreached_database(handler.database)):
+            yield Finding(f"handler {name}", "away", f"[handlers.{name}] database: {fault}")
         else:
             yield Finding(f"handler {name}", "ok", f"{handler.use}, for {', '.join(handler.domains)}")
     yield from _unreached(site)
+
+
+def _unreached_database(url: str) -> str | None:
+    """Why a database lets nobody in, or None. Makes nothing there."""
+    from psycopg2 import Error  # loads only where it is used
+    from psycopg2.extensions import connection
+
+    from handlers.connection import connect, in_words
+
+    try:
+        connect(url, "check", 5, connection).close()
+    except Error as error:
+        return in_words(error, url)
+    return None
 
 
 def _unreached(site: Site) -> Iterator[Finding]:

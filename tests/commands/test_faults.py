@@ -13,6 +13,7 @@ from postroom import checks
 from postroom.site import Site
 from streams.errors import Full
 from tests.acceptance.place import Letters, Place
+from tests.broker.broker import free_port
 from tests.replies.relays import Moods, relay
 
 FOO = {"use": "maildir", "path": "foo/", "domains": ["foo.com"], "allow_unknown_senders": True}
@@ -109,6 +110,15 @@ def test_check_tells_what_cannot_work(tmp_path: Path, section: str, values: dict
     place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={section: values})
     told = place.run("check", status=2).decode() + place.stderr
     assert word in told
+
+
+def test_check_tells_a_handlers_database_that_is_not_there_and_not_its_password(tmp_path: Path) -> None:
+    database = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/bugs"
+    handler = {"use": "python", "python": "bar:handle", "database": database, "domains": ["bar.com"]}
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"bar": handler}, code={"bar.py": "def handle(mail): ..."})
+    (found,) = [line for line in place.lines("check", status=75) if line["what"] == "handler bar"]
+    assert (found["state"], found["words"].startswith("[handlers.bar] database: ")) == ("away", True)
+    assert "hunter2" not in found["words"]
 
 
 def test_check_tells_where_nothing_may_be_written_and_that_there_is_no_room(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
