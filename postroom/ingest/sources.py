@@ -97,7 +97,10 @@ class Sources:
                     mail = read_mail(file, self._max_size)
                     yield Found(name, 0, mail, changed, start + mail.size)
         except OSError as error:
-            yield _unreadable(place.path, error, None if index is None else index + 1)
+            if isinstance(error, FileNotFoundError) and not place.named and not _is_named(place.path):
+                self.skipped += 1  # a program's lock, for one, is a link that leads nowhere
+            else:
+                yield _unreadable(place.path, error, None if index is None else index + 1)
 
 
 class _Place(NamedTuple):
@@ -140,8 +143,8 @@ def _maildir(folder: Path) -> Iterator[_Place | Unreadable]:
 
 
 def _listed(folder: Path) -> tuple[list[str], list[Path | Unreadable]]:
-    """The folders in a folder, and its files, links to files with them; by name. What cannot be looked at, as a link to itself, is one
-    of the files. Raises OSError when the folder itself cannot be read."""
+    """The folders in a folder, and its files, links to files or to nothing with them; by name. What cannot be looked at, as a link to
+    itself, is one of the files. Raises OSError when the folder itself cannot be read."""
     folders: list[str] = []
     files: list[Path | Unreadable] = []
     with os.scandir(folder) as entries:
@@ -150,8 +153,8 @@ def _listed(folder: Path) -> tuple[list[str], list[Path | Unreadable]]:
         try:
             if entry.is_dir(follow_symlinks=False):
                 folders.append(entry.name)
-            elif entry.is_file():
-                files.append(folder / entry.name)
+            elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry)):
+                files.append(folder / entry.name)  # that a link leads nowhere is told when it is read
         except OSError as error:
             files.append(_unreadable(folder / entry.name, error))
     return folders, files
@@ -167,8 +170,12 @@ def _mark(beginning: bytes) -> int:
     return len(beginning) - len(rest) if mbox.starts(rest) or _FIELD.match(rest) else 0
 
 
+def _is_named(path: Path) -> bool:
+    return path.suffix.lower() in (".eml", emlx.SUFFIX, *_BOXES)
+
+
 def _is_mail(path: Path, beginning: bytes) -> bool:
-    if path.suffix.lower() in (".eml", emlx.SUFFIX, *_BOXES) or mbox.starts(beginning):
+    if _is_named(path) or mbox.starts(beginning):
         return True
     return bool(_FIELD.match(beginning) and _TELLING.search(head.split(beginning)[0]))
 

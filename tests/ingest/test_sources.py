@@ -270,6 +270,18 @@ def test_a_bad_link_in_a_folder_is_named_and_the_rest_goes_on(tmp_path: Path) ->
     assert [mail.mail.raw for mail in (one, three, four) if isinstance(mail, Found)] == [b"1" + PLAIN, b"3" + PLAIN, b"4" + PLAIN]
 
 
+def test_a_link_to_a_mail_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A disk that is not mounted, say. What does not look like mail is passed over, as ever."""
+    for name in ("1.eml", "lock", "box/new/2.b"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).symlink_to("/nowhere/at/all")
+    (tmp_path / "box/cur").mkdir()
+    sources = Sources([tmp_path], 1000)
+    why = "cannot be read: No such file or directory"
+    assert [*sources] == [Unreadable(str(tmp_path / name), None, why) for name in ("1.eml", "box/new/2.b")]
+    assert sources.skipped == 1
+
+
 def test_a_bad_link_in_a_maildir_is_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     write(tmp_path, "cur/1.a:2,S", PLAIN)
     write(tmp_path, "new/3.c", PLAIN)
