@@ -21,8 +21,11 @@ def site_of(word: str, base: Site) -> Site:
     may stand ?prefix=P. Raises SettingsError."""
     if "://" not in word:
         return Site.at(Path(word))
-    url, _, query = word.partition("?")
-    return with_log(base, url, parse_qs(query).get("prefix", [base.topics.prefix])[-1])
+    url, mark, query = word.partition("?")
+    asked = parse_qs(query, keep_blank_values=True)
+    if mark and ([*asked] != ["prefix"] or len(asked["prefix"]) != 1):
+        raise SettingsError(f"{word}: behind a log's URL may stand ?prefix=P, and nothing else")
+    return with_log(base, url, asked["prefix"][0] if mark else base.topics.prefix)
 
 
 def with_log(base: Site, url: str, prefix: str) -> Site:

@@ -151,6 +151,10 @@ def test_a_copy_says_why_it_refuses(town: Town) -> None:
     assert "the same log" in place.stderr
     place.run("copy", "sqlite:///gone.db", "sqlite:///new.db", status=2)
     assert "there is no log" in place.stderr
+    for query in ("prefx=other", "prefix=other&partitions=4", "prefix=a&prefix=b", "", "prefix="):
+        place.run("copy", "sqlite:///postroom.db", f"sqlite:///new.db?{query}", status=2)
+        assert "prefix" in place.stderr
+        assert not (place.folder / "new.db").exists()
     place.run("copy", "sqlite:///postroom.db", "sqlite:///postroom.db?prefix=other", status=2)
     assert "holds records already" in place.stderr
     with closing(town.site()) as site, closing(site.log.consumer(site.topics.group("postman"), [site.topics.replies])):
