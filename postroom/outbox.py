@@ -62,7 +62,7 @@ class Outbox(Protocol):
 class Maildir:
     """A Maildir, for a mail server that collects from it, or for people who look. A file's name is made from the reply's id, so a reply
     sent again takes the place of the first. Line ends are LF, as in every Maildir, and Return-Path stands on top, as a final
-    delivery puts it there (RFC 5321 section 4.4)."""
+    delivery puts it there (RFC 5321 section 4.4). Replies carry people's mails, so what folders we make are for their owner alone."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,7 +72,7 @@ class Maildir:
         """See Outbox.opened. Files are durable when it ends."""
         with self._border():
             for folder in ("tmp", "new", "cur"):
-                (self._path / folder).mkdir(parents=True, exist_ok=True)
+                (self._path / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         yield self._send
         with self._border():
             sync(self._path / "new")

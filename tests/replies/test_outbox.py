@@ -55,6 +55,14 @@ def test_the_same_reply_again_takes_the_place_of_the_first(tmp_path: Path) -> No
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+def test_only_its_owner_may_read_it_and_a_folder_that_was_there_stays_as_it_was(tmp_path: Path) -> None:
+    """Replies carry the mails that they are about."""
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new").chmod(0o750)
+    _send(tmp_path, _letter())
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {"tmp": 0o700, "new": 0o750, "cur": 0o700}
+
+
 def test_a_folder_that_cannot_be_written_holds_the_role(tmp_path: Path) -> None:
     """Its path lies below a file; or it was made a file meanwhile."""
     (tmp_path / "file").write_bytes(b"")
