@@ -59,6 +59,8 @@ def test_the_environment_is_what_is_documented(script: Run, tmp_path: Path, monk
     told.pop("SHLVL", None)
     ours = "MAIL_ID DELIVERY_ID IDEMPOTENCY_KEY GENERATION RECIPIENT SENDER ENVELOPE_SENDER STRENGTH ACCOUNT CAPTURE_1 CAPTURE_NUMBER"
     assert set(told) - {"PATH", "HOME", "TZ", "TMPDIR", "LANG"} == {f"POSTROOM_{name}" for name in ours.split()}
+    page = Path(__file__).parents[2].joinpath("docs/handlers.md").read_text(encoding="utf-8")
+    assert [name for name in told if not name.startswith("POSTROOM_CAPTURE_") and name not in page] == []
     assert told["POSTROOM_RECIPIENT"] == '"b\N{REPLACEMENT CHARACTER}x"@foo.example'
     assert told["POSTROOM_IDEMPOTENCY_KEY"] == f"{told['POSTROOM_DELIVERY_ID']}.2"
     assert (told["POSTROOM_SENDER"], told["POSTROOM_STRENGTH"], told["POSTROOM_ACCOUNT"]) == ("ada@example.org", "weak", "")
