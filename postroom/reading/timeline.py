@@ -78,6 +78,7 @@ class _Teller:
         first = mail.entries[0]
         self._start = first.record.time
         self._dated = first.kind in _HAND_OVERS
+        self._several = len({entry.facts["route"]["recipient"] for entry in mail.entries if entry.facts.get("route")}) > 1
         self._told: set[tuple[Any, ...]] = set()
         self._generation = 0
 
@@ -181,7 +182,8 @@ class _Teller:
         tries = record.header(ATTEMPT)
         if tries is not None:
             word = f"waits for a later try, after try {tries.decode()}" if tries != b"0" else "waits behind an earlier mail"
-            yield self._line(entry, f"handler {route['handler']}", [(word, "blue"), (f" ({record.topic})", "dim")])
+            whom = f", {route['recipient']}" if self._several else ""
+            yield self._line(entry, f"handler {route['handler']}", [(word, "blue"), (whom, ""), (f" ({record.topic})", "dim")])
             return
         captured = ", ".join(f"{name}={value}" for name, value in (route.get("captures") or {}).items())
         parts = [
@@ -197,7 +199,7 @@ class _Teller:
         parts = [(f"{SYMBOLS[status]} {status}", f"bold {STYLES[status]}")]
         if outcome.get("reason"):
             parts.append((f", {outcome['reason']}", STYLES[status]))
-        if outcome.get("recipient") and outcome["stage"] == "routing":
+        if outcome.get("recipient") and (self._several or outcome["stage"] == "routing"):
             parts.append((f", {outcome['recipient']}", ""))
         if outcome.get("detail") and outcome["detail"] != (entry.facts.get("screening") or {}).get("field"):
             parts.append((f": {outcome['detail']}", ""))
