@@ -1,5 +1,6 @@
 """The rules of silence, one by one."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from tests.replies.cases import RECIPIENT, facts
 from topology.facts import Facts, Replay
 from topology.replies.silence import RULES, Answer, silent
+from topology.screening import _WEAK_SIGNS, OFF_BY_DEFAULT
 
 OWN = "postroom@example.net"
 STRANGER: dict[str, Any] = {"sender": "eve@example.com", "account": None, "strength": "unknown"}
@@ -80,3 +82,10 @@ def test_every_rule_has_a_name_of_its_own_kind() -> None:
         "unproven",
         "too-large",
     ]
+
+
+def test_every_name_is_told_to_people() -> None:
+    """What `list` says behind `silent:`."""
+    page = Path(__file__).parents[2].joinpath("docs/replies.md").read_text(encoding="utf-8")
+    names = {*RULES, *_WEAK_SIGNS, *OFF_BY_DEFAULT, "limit", "breaker", "silent-before"} - {"screened"}  # which gives the sign's own name
+    assert [name for name in names if f"`{name}`" not in page] == []

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.replies.cases import RECIPIENT, facts
 from topology.facts import REASONS
-from topology.replies.templates import NEEDED, Context, TemplateFault, Templates, wrapped
+from topology.replies.templates import NEEDED, PLACEHOLDERS, Context, TemplateFault, Templates, wrapped
 
 CONTEXT = Context("https://help.example.org/", 10 << 20)
 OWN = Templates()
@@ -115,3 +115,9 @@ def test_our_own_texts_fit_their_width() -> None:
 def test_wrapping_loses_no_word(text: str) -> None:
     """Only blanks become line ends."""
     assert wrapped(text).split() == text.split()
+
+
+def test_every_template_is_told_to_people() -> None:
+    page = Path(__file__).parents[2].joinpath("docs/replies.md").read_text(encoding="utf-8")
+    assert [name for name in NEEDED if f"`{name}.txt`" not in page] == []
+    assert [name for name in PLACEHOLDERS if f"`${name}`" not in page] == []
