@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError as UnreadableSource
 
 from postroom.settings import ENV_PREFIX, Settings, SettingsError
@@ -30,4 +30,16 @@ def overridden(document: dict[str, Any]) -> Settings:
     try:
         return _Overridden(**document)
     except UnreadableSource as error:  # its value may be a secret, so it is not repeated
-        raise SettingsError(f"{error}: write lists and sections in POSTROOM_… variables as JSON, for example '[\"foo.com\"]'") from error
+        raise SettingsError(f"{_unreadable()}: cannot be read: write lists and sections as JSON, for example '[\"foo.com\"]'") from error
+
+
+def _unreadable() -> str:
+    """The variable that cannot be read; the library names the section alone."""
+    source = EnvSettingsSource(_Overridden)
+    for name, value in source.env_vars.items():
+        source.env_vars = {name: value}
+        try:
+            source()
+        except UnreadableSource:
+            return name.upper()
+    return f"a variable {ENV_PREFIX}…"
