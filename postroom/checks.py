@@ -44,19 +44,20 @@ def run(site: Site) -> Iterator[Finding]:
         ("log", lambda: _log(site)),
         ("archive", lambda: _archive(site)),
         ("accounts", lambda: _accounts(site)),
-        ("handlers", lambda: _handlers(site)),
         ("replies", lambda: _replies(site)),
+        ("handlers", lambda: _handlers(site)),
         ("oops", lambda: _oops(site)),
         ("listeners", lambda: _listeners(site)),
         ("room", lambda: _room(site)),
     ]
+    told: set[str] = set()
     for what, look in looks:
         try:
             yield from look()
-        except (SettingsError, Fatal, Newer) as error:
-            yield Finding(what, "wrong", str(error))
-        except (LogError, Hold) as error:
-            yield Finding(what, "away", str(error))
+        except (SettingsError, Fatal, Newer, LogError, Hold) as error:
+            if (words := str(error)) not in told:  # a handler needs what the replies need, too
+                yield Finding(what, "wrong" if isinstance(error, SettingsError | Fatal | Newer) else "away", words)
+            told.add(words)
 
 
 def _log(site: Site) -> Iterator[Finding]:
