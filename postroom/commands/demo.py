@@ -2,6 +2,9 @@
 
 import email
 import logging
+import os
+import shutil
+import sys
 from email.message import Message
 from pathlib import Path
 from typing import Annotated
@@ -84,8 +87,8 @@ def _show(site: Site, console: Console, folder: Path) -> None:
     shown = str(oops.row["mail_id"])[:8]
     console.print(
         f"\nThe folder [bold]{folder}/[/] has it all: the log, handlers' Maildirs, the outbox, error reports. Look around:\n"
-        f"  cd {folder}\n"
-        f"  postroom show {shown}                    # the same timeline; --raw: the mail as received\n"
+        f"{_activation()}  cd {folder}\n"
+        f"  postroom show {shown}                   # the same timeline; --raw: the mail as received\n"
         f'  postroom list --status failed            # and --json, --where \'strength == "strong" and not status == "handled"\'\n'
         f"  postroom oops {oops.row['oops_id']}\n"
         f"  less postroom.log                        # what was logged, tracebacks included\n"
@@ -93,6 +96,12 @@ def _show(site: Site, console: Console, folder: Path) -> None:
         f"  postroom run                             # LMTP on 127.0.0.1:8024, and all stages",
         soft_wrap=True,
     )
+
+
+def _activation() -> str:
+    """The line by which a shell finds the program, where it does not yet: `make run` sets it up in an environment of its own."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    return "" if shutil.which("postroom") or not script.exists() else f"  . {os.path.relpath(script)}\n"
 
 
 def _panel(content: RenderableType, title: str, style: str) -> Panel:

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from postroom import checks
+from postroom.commands.demo import _activation
 from postroom.site import Site
 from streams.errors import Full
+from tests.acceptance.calls import POSTROOM
 from tests.acceptance.place import Letters, Place
 from tests.broker.broker import free_port
 from tests.replies.relays import Moods, relay
@@ -198,6 +200,17 @@ def test_output_for_which_there_is_no_room_is_one_line(place: Place, letter: Let
         done = subprocess.run(place.command(*args), check=False, stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, len(done.stderr.splitlines())) == (75, 1)
     assert b"No space left" in done.stderr
+
+
+def test_the_demo_says_how_the_shell_finds_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "activate").touch()
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "")
+    assert _activation() == "  . bin/activate\n"
+    monkeypatch.setenv("PATH", str(Path(POSTROOM).parent))
+    assert _activation() == ""
 
 
 def test_a_demo_in_place_of_a_file_is_refused(place: Place) -> None:
