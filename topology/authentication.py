@@ -201,7 +201,8 @@ class AuthenticationStep(LaterStep):
         if word.strength == "strong" and not by.who.shared:
             fact = self._fact(by.address, by.source, proof, account, by_openpgp=True, openpgp=evidence)
             return self._passed(facts.having(authentication=fact), known)
-        reason = "; ".join(part for part in (proof.reason, word.reason) if part)
+        lacks = "no OpenPGP signature" if proof.reason and verification is None else word.reason
+        reason = "; ".join(part for part in (proof.reason, lacks) if part)
         if by.who.shared:
             reason = "From names several authors, so Sender's account counts at most as weak"
         facts = facts.having(authentication=self._fact(by.address, by.source, proof, account, reason=reason, openpgp=evidence))

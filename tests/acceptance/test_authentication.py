@@ -160,6 +160,7 @@ def test_s10_a_temporary_error_of_dns_leaves_the_mail_as_unsigned(make: MakePlac
     place.drain()
     fact = place.show(mail_id)["facts"][0]["authentication"]
     assert (fact["strength"], fact["dkim"][0]["result"]) == ("weak", "temperror")
+    assert fact["reason"] == f"DKIM temperror: {fact['dkim'][0]['reason']}; no OpenPGP signature"
 
 
 def test_s12_who_the_author_is(make: MakePlace, letter: Letters) -> None:
