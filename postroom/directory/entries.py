@@ -99,5 +99,10 @@ def _where(fault: object) -> str:
     assert isinstance(fault, dict)
     loc = [str(part) for part in fault["loc"]]
     place = f"account {int(loc[1]) + 1}, {'.'.join(loc[2:])}" if len(loc) > 1 and loc[1].isdigit() else ".".join(loc)
+    if fault["type"] in ("list_type", "tuple_type"):
+        example = {"addresses": '["ada@example.org"]', "fingerprints": '["…"]'}.get(
+            loc[-1], "a table [[account]], in two brackets, for each"
+        )
+        return f"{place}: this is a list: write {example}"
     words = "unknown key" if fault["type"] == "extra_forbidden" else str(fault["msg"]).removeprefix("Value error, ")
     return f"{place}: {words}"
