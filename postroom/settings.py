@@ -335,6 +335,10 @@ def _explain(fault: Any) -> str:
         return f"{at}: unknown key; " + (f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}")
     if fault["type"] == "missing":
         return f"{at}: this key is missing" if isinstance(fault["loc"][-1], str) else f"{at}: the list is too short"
+    if fault["type"] in ("model_type", "dict_type"):
+        return f"{at}: this is a section: write [{'.'.join([*sections, key])}], in one pair of brackets, and its keys below"
+    if fault["type"] == "path_type":
+        return f"{at}: this is a path: write it in quotes"
     if fault["type"] == "too_long":
         return f"{at}: the list is too long: it takes {fault['ctx']['max_length']}"
     if fault["type"] == "tuple_type" and key in _LISTS:

@@ -57,6 +57,11 @@ HANDLER = '[handlers.foo]\nuse = "maildir"\npath = "foo/"\n'
         (HANDLER + 'domains = ["foo.com"]\nretry_delays = [1, 2, 3, 4]', "[handlers.foo] retry_delays: the list is too long: it takes 3"),
         ('[handlers.foo]\nuse = "maildir"\ndomains = ["foo.com"]', '[handlers.foo]: use = "maildir" needs the key path'),
         (HANDLER + 'domains = ["foo.com", "a b"]', "[handlers.foo] domains: 'a b' is no domain: write example.org, *.example.org or *"),
+        (HANDLER.replace('"foo/"', "5") + 'domains = ["foo.com"]', "[handlers.foo] path: this is a path: write it in quotes"),
+        ('log = "sqlite:///x"', "[log]: this is a section: write [log], in one pair of brackets, and its keys below"),
+        ("[[log]]", "[log]: this is a section: write [log], in one pair of brackets, and its keys below"),
+        ("[log]\nkafka = 5", "[log] kafka: this is a section: write [log.kafka], in one pair of brackets, and its keys below"),
+        ("handlers.foo = 5", "[handlers.foo]: this is a section: write [handlers.foo], in one pair of brackets, and its keys below"),
         ('[log]\nprefix = "a/b"', "[log] prefix: 'a/b' is no prefix: write 1 to 100 letters, digits, dots, - and _"),
         (
             '[routing]\noriginal_recipient_headers = ["X-A", "X B:"]',
