@@ -12,7 +12,7 @@ from postroom import collecting
 from postroom.roles import Roles
 from postroom.running import Supervisor
 from postroom.site import Site
-from streams.record import Record
+from streams.record import Draft, Headers, Record
 from streams.runner import Runner
 
 MAILS = 30_000
@@ -61,8 +61,13 @@ def decide_alone(here: Site) -> float:
         for result in results:
             assert isinstance(result, list)
             drafts = [draft for draft in result if ".routed." in draft.topic]
-            routed += [Record(one.topic, 0, len(routed), batch[0].time, one.key, one.value, one.headers) for one in drafts]
+            routed += [Record(one.topic, 0, len(routed), batch[0].time, one.key, one.value, _as_read(one)) for one in drafts]
     return seconds + _handled(handler, routed)
+
+
+def _as_read(draft: Draft) -> Headers:
+    """The headers as a log gives them back, which knows nothing of what wrote them."""
+    return tuple((name, bytes(memoryview(value))) for name, value in draft.headers)
 
 
 def _handled(handler: Runner, routed: list[Record]) -> float:

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from topology.alignment import below, domain_name
 
@@ -62,6 +63,10 @@ class ResultsVerdict:
     signers: tuple[str, ...] = ()
     author: str | None = None
     reason: str = ""
+
+    def evidence(self) -> dict[str, Any]:
+        """The same as plain JSON values, for the facts."""
+        return asdict(self) | {"claims": [asdict(claim) for claim in self.claims], "signers": list(self.signers)}
 
 
 class _MalformedError(ValueError):

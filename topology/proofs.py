@@ -4,7 +4,7 @@ Pure functions of the mail, what was looked up, and the receive time.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from topology import authres, dkim
@@ -71,7 +71,7 @@ def by_domain(
     verdict = _told(head, header, policy.authserv_id) if policy.authserv_id else None
     evidence = {
         "dkim": tuple(result.evidence() for result in results),
-        "results": asdict(verdict) if verdict and verdict.field else None,
+        "results": verdict.evidence() if verdict and verdict.field else None,
         "dns": {name: answers[name].evidence() for one in signed if (name := one.dns_name) and name in answers},
     }
     if not who.shared:  # several authors: nobody's domain proves which of them wrote it

@@ -5,7 +5,6 @@ slots.py       how records are numbered
 batches.py     how records become rows, many in one, and come back
 headers.py     a record's headers as bytes
 append.py      storing records inside a transaction
-recent.py      values that were just written or read
 tail.py        records that this process has just written
 removal.py     taking records out: erasure, retention
 writer.py      the one thread that writes: group commit, lock file, checkpoints

@@ -29,7 +29,7 @@ class SqliteConsumer(Consumer):
     ) -> None:
         self._shared = shared
         self._group = group
-        self._reading = Reading(shared.path, shared.recent)
+        self._reading = Reading(shared.path)
         self._topics = {topic.id: topic for topic in topics}
         self._on_revoked = on_revoked
         self._share = Share(shared, self._reading, member, topics, gained=on_assigned, lost=self._give_up)

@@ -15,7 +15,6 @@ from streams.record import Record
 from streams.sqlite import schema
 from streams.sqlite.batches import AROUND, CARRIED, SHARED, Entry, digest_in, entries, record_in
 from streams.sqlite.border import border
-from streams.sqlite.recent import Recent
 from streams.sqlite.slots import MAX_OFFSET, Topic, ranges
 
 PAGE_RECORDS = 256
@@ -61,12 +60,10 @@ _CONTENTS = f"SELECT digest, value FROM contents WHERE digest IN ({','.join('?' 
 
 
 class Reading:
-    """A connection that looks. Its methods may be called from any thread; they raise only `streams.errors`. recent: values that need
-    not be read again."""
+    """A connection that looks. Its methods may be called from any thread; they raise only `streams.errors`."""
 
-    def __init__(self, path: Path, recent: Recent) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._recent = recent
         self._lock = threading.Lock()
         with border(path):
             self._connection = schema.connect(path, write=False)
@@ -131,7 +128,7 @@ class Reading:
                         continue
                     break
             if shared:
-                contents = self._contents(connection, shared, keep=live)
+                contents = self._contents(connection, shared)
         if shared:
             records += [record_in(topic, *one, contents) for one in shared]
             records.sort(key=attrgetter("offset"))
@@ -156,21 +153,15 @@ class Reading:
                 if self._connection.in_transaction:  # SQLite ends it by itself after some errors
                     self._connection.execute("COMMIT")
 
-    def _contents(self, connection: sqlite3.Connection, found: Sequence[_Found], *, keep: bool = False) -> dict[bytes, bytes]:
-        """The values of records that are SHARED, by digest. keep: others will ask for them soon."""
-        digests = [digest_in(body, entry) for _, body, entry in found]
-        contents = self._recent.found(digests)
-        missing = [digest for digest in digests if digest not in contents]
-        if missing:
-            read: dict[bytes, bytes] = {}
-            for at in range(0, len(missing), _MOST_CONTENTS):
-                some = missing[at : at + _MOST_CONTENTS]
-                read.update(connection.execute(_CONTENTS, (*some, *[None] * (_MOST_CONTENTS - len(some)))).fetchall())
-            if keep:
-                self._recent.keep(read)
-            contents |= read
-            if gone := [digest for digest in missing if digest not in contents]:
-                raise Fatal(f"{self._path}: the contents {gone[0].hex()} are not there; restore the log from a copy")
+    def _contents(self, connection: sqlite3.Connection, found: Sequence[_Found]) -> dict[bytes, bytes]:
+        """The values of records that are SHARED, by digest."""
+        wanted = [digest_in(body, entry) for _, body, entry in found]
+        contents: dict[bytes, bytes] = {}
+        for at in range(0, len(wanted), _MOST_CONTENTS):
+            some = wanted[at : at + _MOST_CONTENTS]
+            contents.update(connection.execute(_CONTENTS, (*some, *[None] * (_MOST_CONTENTS - len(some)))).fetchall())
+        if gone := [digest for digest in wanted if digest not in contents]:
+            raise Fatal(f"{self._path}: the contents {gone[0].hex()} are not there; restore the log from a copy")
         return contents
 
     def oldest(self, slot: int) -> float:

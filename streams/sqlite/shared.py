@@ -12,7 +12,6 @@ from streams.sqlite import membership
 from streams.sqlite.append import Placed
 from streams.sqlite.batches import Pile, pack
 from streams.sqlite.reading import Reading
-from streams.sqlite.recent import Recent
 from streams.sqlite.slots import topic_of
 from streams.sqlite.tail import Tail, run
 from streams.sqlite.worker import Heartbeat, monotonic, new_worker_id
@@ -32,10 +31,9 @@ class Shared:
         self._gate = threading.Lock()
         self._heartbeat: Heartbeat | None = None
         self._clock = clock
-        self.recent = Recent()
         self.tail = Tail()
         self.writer = Writer(path, self.now, self._written)
-        self.reading = Reading(path, self.recent)
+        self.reading = Reading(path)
 
     def now(self) -> int:
         """The log's clock: ms since 1970."""
@@ -68,9 +66,6 @@ class Shared:
             wanted = [(bell, of) for bell, of in self._bells.items() if not of.isdisjoint(topics)]
         ours = frozenset[int]().union(*(of for _, of in wanted))
         self.tail.keep([run(one.first, one.time, one.pile.drafts) for one in placed if topic_of(one.pile.slot) in ours])
-        for one in placed:
-            if one.pile.contents:
-                self.recent.keep(one.pile.contents)
         for bell, _ in wanted:
             bell.set()
 

@@ -12,10 +12,11 @@ from streams.record import Draft, Record
 from streams.sqlite.reading import PAGE_BYTES, Page
 from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, partition_of
 
-LIMIT = 16 << 20
-"""Bytes of values and headers. A group that is further behind reads from the file."""
+LIMIT = 32 << 20
+"""Bytes: some thousand mails, more than a chain is ahead of the handlers of its process. A group that is further behind reads from the
+file."""
 
-_RECORD = 1 << 10
+_RECORD = 6 << 10
 """Bytes of a record's other parts, as Python keeps them."""
 
 

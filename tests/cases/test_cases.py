@@ -75,9 +75,16 @@ def decided(steps: list[Step], item: Item) -> Facts:
     for step in steps:
         decision = step.decide(item, step.prepare([item]))
         if not decision.onward:
-            return decision.routes[0] if decision.routes else decision.outcomes[0]
+            return as_read(decision.routes[0] if decision.routes else decision.outcomes[0])
         item.facts = decision.facts
-    return item.facts
+    return as_read(item.facts)
+
+
+def as_read(facts: Facts) -> Facts:
+    """The facts, of which a handler beside the chain gets what was made, and one elsewhere what it reads: that must be the same."""
+    read_again = Facts.decode(facts.encode())
+    assert read_again == facts
+    return read_again
 
 
 def found(facts: Facts, mail: bytes, expected: Fact) -> Fact:

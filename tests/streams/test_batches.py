@@ -11,7 +11,6 @@ from streams.errors import Fatal, TooLarge
 from streams.log import Revision
 from streams.record import Draft, Record
 from streams.sqlite.batches import MOST_BYTES, MOST_RECORDS, BatchRow, Pile, entries, once_in, pack, record_in, revised
-from streams.sqlite.recent import Recent
 from streams.sqlite.slots import Topic
 
 TOPICS = {"a": Topic(1, "a", 1), "b": Topic(2, "b", 3)}
@@ -131,12 +130,3 @@ def test_a_body_that_is_cut_short_is_fatal() -> None:
     for length in range(len(body)):
         with pytest.raises(Fatal, match="from id 7 on is damaged"):
             list(entries(7, body[:length]))
-
-
-def test_the_newest_values_are_kept_up_to_a_size() -> None:
-    recent = Recent(limit=64)
-    for number in range(17):
-        recent.keep({b"%d" % number: b"four", b"0": b"four"})
-    assert recent.found([b"0", b"1", b"2", b"16", b"17"]) == {b"1": b"four", b"2": b"four", b"16": b"four"}
-    recent.keep({b"large": b"more than a sixteenth"})
-    assert len(recent.found(b"%d" % number for number in range(17))) == 16

@@ -20,8 +20,9 @@ from streams.stage import Result
 from tests.acceptance.conftest import SAMPLE
 from tests.acceptance.place import Place
 from topology.chain import WRITTEN
+from topology.facts import Facts
 from topology.head import HeadReader
-from topology.records import facts_of
+from topology.records import FACTS, Document, facts_of
 from topology.step import FETCHED
 
 MAIL = (
@@ -269,3 +270,18 @@ def kinds(results: Sequence[Result]) -> list[list[str]]:
         for result in results
         if isinstance(result, list)
     ]
+
+
+@pytest.mark.parametrize("folder", ["corpus", "cases"])
+def test_what_the_process_remembers_of_a_record_is_what_stands_in_it(site: Site, folder: str) -> None:
+    """A handler beside the chain gets the facts that the chain made, and one in another process those that it reads."""
+    append(site, *(path.read_bytes() for path in sorted((Path(__file__).parent.parent / folder).rglob("*.eml"))))
+    drafts: list[Draft] = []
+    chain, *_ = (runner for runner in Roles(site, ["chain"], drain=True).runners() if isinstance(runner, Runner))
+    for record in site.log.read(site.topics.raw):
+        drafts += [draft for result in chain.stage.process([record]) if isinstance(result, list) for draft in result]
+    written = [header for draft in drafts for name, header in draft.headers if name == FACTS]
+    documents = [header for header in written if isinstance(header, Document)]
+    assert len(documents) == len(written) > 50
+    for document in documents:
+        assert document.facts == Facts.decode(bytes(document))

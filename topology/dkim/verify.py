@@ -53,7 +53,8 @@ class DkimResult:
 
     def evidence(self) -> dict[str, Any]:
         """The same as plain JSON values, for the facts; without the key's record, which stands among the answers of DNS."""
-        return {name: getattr(self, name) for name in _EVIDENCE} | {"key": None}
+        lists = {"headers": list(self.headers), "unsigned": list(self.unsigned)}
+        return {name: getattr(self, name) for name in _EVIDENCE} | lists | {"key": None}
 
 
 _EVIDENCE = tuple(field.name for field in fields(DkimResult) if field.name != "key")

@@ -82,7 +82,7 @@ class Verification:
 
     def evidence(self) -> dict[str, Any]:
         """The same as plain JSON values, for the facts."""
-        signatures = tuple({name: getattr(one, name) for name in _SIGNATURE} for one in self.signatures)
+        signatures = [{name: getattr(one, name) for name in _SIGNATURE} for one in self.signatures]
         signed = {name: getattr(self.signed, name) for name in _RANGE} if self.signed else None
         return {"form": self.form, "signatures": signatures, "signed": signed}
 
