@@ -16,14 +16,9 @@ from streams.log import Log
 log = logging.getLogger("postroom.run")
 
 _LOOK_EVERY = 0.02
-"""Seconds between looks at whether everything is drained, at least; at most ten times that."""
-
-
-def _pause(last: float, seconds: float, passed: int, left: int) -> float:
-    """Seconds until the next look. passed: records in the `seconds` since the one before. Looking costs little, and the end is seen soon:
-    half of the time that the rest takes at this pace; while there is much to do and none is known, longer each time."""
-    pause = seconds * left / passed / 2 if passed > 0 else last * 1.5 if left > 1000 else _LOOK_EVERY
-    return min(max(pause, _LOOK_EVERY), _LOOK_EVERY * 10)
+"""Seconds between looks at whether everything is drained; grows to ten times that while there is much to do."""
+_NEAR = 5000
+"""Records, each counted for every group that has it before it: some quarter of a second's work."""
 
 
 class Role(Protocol):
@@ -114,11 +109,12 @@ class Supervisor:
                 waited += now - looked
             if total != before or busy:
                 progress(total)
-            pause = _pause(pause, now - looked, before - total, total)
+            pause = min(pause * 1.5, _LOOK_EVERY * 10) if total > _NEAR else _LOOK_EVERY
+            at_end_now = total == 0 != before  # then once more, at once
             looked, before = now, total
             if waited > patience:
                 return left
-            self._stop.wait(pause)
+            self._stop.wait(0.0 if at_end_now else pause)
         self._raise()
         return self._left()
 

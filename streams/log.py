@@ -121,6 +121,11 @@ class Consumer(ABC):
         Raises Transient, Fatal, PositionExpired."""
 
     @abstractmethod
+    def wake(self) -> None:
+        """Has a `poll` that waits come back with what there is: at once, or within a tenth of a second. Where none waits, the next one does
+        not either. For any thread; returns at once."""
+
+    @abstractmethod
     def commit(
         self, outputs: Sequence[Draft], positions: Mapping[TopicPartition, int], notes: Mapping[TopicPartition, str] | None = None
     ) -> "Future[None]":

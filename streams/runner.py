@@ -91,6 +91,8 @@ class Runner:
     def stop(self) -> None:
         """Asks the runner to stop: it finishes and commits what it has in hand. Returns at once; thread-safe."""
         self._stop.set()
+        if (consumer := self._consumer) is not None:
+            consumer.wake()
 
     def run(self) -> None:
         """Works until `stop`. Raises Fatal and Newer, upon which the role is over; waits out everything that passes."""

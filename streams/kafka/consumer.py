@@ -61,6 +61,7 @@ class KafkaConsumer(Consumer):
         self._on_revoked = on_revoked
         self._closed = terms.closed
         self._open = True
+        self._woken = False
         self._ours: dict[int, dict[TopicPartition, Standing]] = {}  # where the group stood when we got each, by partition number
         self._coming: set[int] = set()  # the group gave us these; we do not read them yet
         self._committed: dict[TopicPartition, Standing] = {}  # as of the last commit that was given
@@ -93,9 +94,14 @@ class KafkaConsumer(Consumer):
             if batch.records or batch.positions:
                 return batch
             self._complain()
-            if left <= 0:
+            if left <= 0 or self._woken:
+                self._woken = False
                 self._take_over()
                 return batch
+
+    def wake(self) -> None:
+        """See `Consumer.wake`. Seen between two slices of the wait."""
+        self._woken = True
 
     def _receive(self, limit: int, timeout: float) -> None:
         """Takes in what the client has, and has it call us for what it needs to."""

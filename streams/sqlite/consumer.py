@@ -37,6 +37,7 @@ class SqliteConsumer(Consumer):
         self._turn = 0
         self._writes = -1
         self._open = True
+        self._woken = False
         self._bell = threading.Event()
         shared.listen(self._bell, self._topics.keys())
 
@@ -49,8 +50,14 @@ class SqliteConsumer(Consumer):
             self._bell.clear()
             self._share.balance()
             batch = self._take(limit)
-            if batch.records or batch.positions or not self._wait(deadline):
+            if batch.records or batch.positions or self._woken or not self._wait(deadline):
+                self._woken = False
                 return batch
+
+    def wake(self) -> None:
+        """See `Consumer.wake`."""
+        self._woken = True
+        self._bell.set()
 
     def seek(self, at: TopicPartition, offset: int) -> None:
         """See `Consumer.seek`. Raises ValueError for a partition that is not ours."""

@@ -1,5 +1,6 @@
 """One consumer: what it gets, and what a commit does."""
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -243,3 +244,16 @@ def test_topics_that_share_a_group_member_must_have_equal_partitions(log: Log, t
     one, two = topic(1), topic(2)
     with pytest.raises(LogError, match=one):
         log.consumer(group, [one, two])
+
+
+def test_a_poll_that_waits_comes_back_when_it_is_woken(log: Log, topic: Callable[[int], str], group: str, join: Join) -> None:
+    """And one that begins just then."""
+    name = topic(1)
+    consumer = join(group, name)
+    consumer.poll(1, 0.0)
+    threading.Timer(0.2, consumer.wake).start()
+    assert consumer.poll(1, 10_000.0).records == []
+    consumer.wake()
+    assert consumer.poll(1, 10_000.0).records == []
+    _fill(log, name, 1)
+    assert _numbers(records_from(consumer, 1)) == [0]
