@@ -70,6 +70,11 @@ class Roles:
         self._places = {name: listening_place(site, name) for name in self.names if name in LISTENERS}
 
     @property
+    def listening(self) -> dict[str, str]:
+        """Where the listeners among them listen, as people write it."""
+        return {name: str(place.path or f"{place.host}:{place.port}") for name, place in self._places.items()}
+
+    @property
     def prompt(self) -> bool:
         """Whether somebody waits for these to answer: clients of a listener, or what a coroutine talks to."""
         coroutines = any(isinstance(handler, PythonHandler) and handler.is_async for handler in self._handlers.values())

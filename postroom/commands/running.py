@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,6 +59,7 @@ def run(
     refuse_forgotten(site.log, [(runner.group, runner.topics) for runner in runners], site.topics.outcomes)
     supervisor = Supervisor(site.log, runners, [*trimming, *chosen.services()], prompt=chosen.prompt)
     if not drain:
+        _say_what_runs(chosen.names, chosen.listening)
         supervisor.run()
         return
     with gauge("processing", "records") as show:
@@ -66,6 +67,13 @@ def run(
     if left is not None:
         _say_what_is_left(left)
         sys.exit(os.EX_TEMPFAIL)
+
+
+def _say_what_runs(names: Iterable[str], listening: Mapping[str, str]) -> None:
+    """One line for somebody who has just started it; on a terminal only, because a service's journal knows the command."""
+    if sys.stderr.isatty():
+        said = ", ".join(f"{name} on {listening[name]}" if name in listening else name for name in names)
+        print(f"postroom: running {said}. Ctrl-C stops it in good order", file=sys.stderr)
 
 
 def _say_what_is_left(left: "Left") -> None:

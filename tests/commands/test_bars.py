@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from tests.acceptance.place import Letters, Place
+from tests.broker.broker import free_port
 
 FOO = {"use": "maildir", "path": "foo/", "domains": ["foo.com"], "allow_unknown_senders": True}
 
@@ -66,3 +67,19 @@ def test_nothing_of_it_is_written_where_nobody_looks(place: Place) -> None:
     for args in (("import", str(place.folder / "mails")), ("run", "--drain"), ("fsck",)):
         place.run(*args)
         assert [word for word in ("importing", "processing", "accounting", "\x1b", "\r") if word in place.stderr] == []
+
+
+def test_who_starts_the_roles_on_a_terminal_is_told_what_runs_and_where_it_listens(tmp_path: Path) -> None:
+    port = free_port()
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers={"foo": FOO}, sections={"ingest": {"lmtp": f"127.0.0.1:{port}"}})
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(place.command("run"), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    try:
+        with os.fdopen(ours, "rb") as terminal:
+            said = terminal.readline().decode()
+    finally:
+        running.terminate()
+        running.wait()
+    assert said.startswith(f"postroom: running lmtp on 127.0.0.1:{port}, ")
+    assert "chain, handler:foo, replyer" in said
