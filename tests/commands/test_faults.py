@@ -356,3 +356,13 @@ def test_a_rate_that_is_none_is_wrong_use(place: Place, rate: str, what: tuple[s
     place.run("replay", *what, "--rate", rate, status=2)
     assert "Invalid value for '--rate': " in place.stderr.splitlines()[-1]
     assert untouched(place)
+
+
+def test_check_counts_what_is_wrong_before_what_is_away(tmp_path: Path) -> None:
+    """Waiting for what is away helps nobody then."""
+    handlers = {"h": {"use": "python", "python": "h:handle", "domains": ["h.org"], "database": "postgresql://u@127.0.0.1:1/x"}}
+    place = Place(tmp_path, "sqlite:///postroom.db", handlers=handlers, code={"h.py": "def handle(mail): pass\n"})
+    place.run("check", status=75)
+    place.write("postroom.toml", (place.folder / "postroom.toml").read_text().replace('keys = "keys/"', 'keys = "nowhere/"'))
+    states = {finding["state"] for finding in place.lines("check", status=2)}
+    assert {"wrong", "away"} <= states

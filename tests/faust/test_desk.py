@@ -153,7 +153,7 @@ def test_facts_of_a_newer_version_end_the_role_and_nothing_is_told(tmp_path: Pat
         raise AssertionError("not to be called")
 
     record = routed(0)
-    newer = {**orjson.loads(record.header("ce_facts") or b""), "version": "2.0"}
+    newer = {**orjson.loads(bytes(record.header("ce_facts") or b"")), "version": "2.0"}
     headers = tuple((name, orjson.dumps(newer) if name == "ce_facts" else value) for name, value in record.headers)
     with closing(Office(tmp_path, handle)) as office:
         asyncio.run(office.deliver([record._replace(headers=headers)]))
