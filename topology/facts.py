@@ -260,7 +260,8 @@ class Facts:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Facts of any version up to ours. Raises Newer for a newer major version, ValueError for what is no facts document."""
-        return cls.of(orjson.loads(data if type(data) is bytes else bytes(data)), data)  # orjson takes no kind of bytes but bytes
+        data = bytes(data)  # orjson takes no kind of bytes but bytes, also later, when it reads what is written
+        return cls.of(orjson.loads(data), data)
 
     @classmethod
     def of(cls, document: Any, data: bytes) -> Self:

@@ -61,8 +61,8 @@ class Layout:
 
 
 _known_layout = lru_cache(maxsize=512)(Layout)
-_MAX_KNOWN = 32 << 10
-"""Octets of the header of a layout that is kept: a hostile mail may bring any number of names, of any length."""
+_MAX_KNOWN, _MOST_KNOWN = 32 << 10, 200
+"""Octets of the header of a layout that is kept, and its fields: a hostile mail may bring any number of names, of any length."""
 
 
 def _unfolded(value: str) -> str:
@@ -94,7 +94,7 @@ class Head:
         self._addresses: dict[str, list[tuple[list[Address], bool]]] = {}
         self._values: tuple[str, ...]
         names, self._values = zip(*picked, strict=True) if picked else ((), ())
-        self.layout = _known_layout(names) if end <= _MAX_KNOWN else Layout(names)
+        self.layout = _known_layout(names) if end <= _MAX_KNOWN and len(names) <= _MOST_KNOWN else Layout(names)
 
     @property
     def fields(self) -> list[Field]:

@@ -106,7 +106,7 @@ _AUTOMATIC_WORDS = (
     r"risposta automatica|fuori (?:ufficio|sede)|automatisch antwoord|afwezig(?:heidsmelding|heidsbericht|:)",
     r"automatiskt? svar|frånvaro:|fravær:|automaattinen vastaus|automaatvastus|automatinis atsakymas|automātiskā atbilde",
     r"automatyczna odpowiedź|odpowiedź automatyczna|automatická odpov[eě]ď|automatikus válasz|răspuns automat",
-    r"automatski odgovor|samodejni odgovor|otomatik yanıt|balasan otomatis|trả lời tự động|ตอบกลับอัตโนมัติ|αυτόματη απάντηση",
+    r"automatski odgovor|samodejni odgovor|otomatik yanit|balasan otomatis|trả lời tự động|ตอบกลับอัตโนมัติ|αυτόματη απάντηση",
     r"автоответ|автоматический ответ|автоматична відповідь|автоматичен отговор|מענה אוטומטי|رد تلقائي",
     r"[【\[]?自動(?:応答|返信|回[覆復])|不在(?:通知|のお知らせ)|自动(?:答复|回复)|자동 ?(?:회신|응답)",
     # Reports of mail servers that carry no mark of one.
@@ -176,12 +176,12 @@ def _robot(head: Head, envelope: Envelope) -> str | None:
     if _INBOX_RULE in head and _asks_for_no_answer(head):  # with one of the two alone a person's mail was passed on
         return f"{_INBOX_RULE.title()}: {head.first(_INBOX_RULE)}"
     for name in _AUTHORS:
-        for place, (found, broken) in enumerate(head.addresses(name)):
+        for value, (found, broken) in zip(head.all(name), head.addresses(name), strict=True):
             for address in found:
                 if is_robot(address.local) and not (name == "sender" and _SERVICE.fullmatch(address.local.lower())):
-                    return f"{name.title()}: {head.all(name)[place].strip()}"
-            if (broken or not found) and _ROBOT_TEXT.search(head.all(name)[place]):
-                return f"{name.title()}: {head.all(name)[place].strip()}"
+                    return f"{name.title()}: {value.strip()}"
+            if (broken or not found) and _ROBOT_TEXT.search(value):
+                return f"{name.title()}: {value.strip()}"
     sender = envelope.sender or envelope_key(head.first("return-path") or "")
     local = sender.rpartition("@")[0] if sender else ""
     return f"Return-Path: {sender}" if is_robot(local) and not _VERP.match(local.lower()) else None
@@ -327,7 +327,8 @@ def _is_list_manager(local: str) -> bool:
 
 def _automatic_subject(head: Head, _envelope: Envelope) -> str | None:
     subject = decoded(head.first("subject") or "")
-    plain = subject[:200].casefold()
+    # Turkish has two letters i, of which neither is that of other languages in the other case.
+    plain = subject[:200].casefold().replace("i\u0307", "i").replace("ı", "i")
     return subject if _AUTOMATIC_START.match(plain) or _AUTOMATIC_WITHIN.search(plain) else None
 
 

@@ -16,7 +16,7 @@ LIMIT = 32 << 20
 """Bytes: some thousand mails, more than a chain is ahead of the handlers of its process. A group that is further behind reads from the
 file."""
 
-_RECORD = 6 << 10
+_RECORD = 4 << 10
 """Bytes of a record's other parts, as Python keeps them."""
 
 
@@ -34,8 +34,12 @@ class Run(NamedTuple):
 def run(first: int, time: int, drafts: Sequence[Draft]) -> Run:
     """The run of these drafts, stored from that id on."""
     live = [(number, draft) for number, draft in enumerate(drafts, first) if not draft.carried]
-    size = sum(_RECORD + len(draft.value) for _, draft in live) + _RECORD
-    return Run(first, first + len(drafts), time, live, size)
+    return Run(first, first + len(drafts), time, live, _RECORD + sum(_size(draft) for _, draft in live))
+
+
+def _size(draft: Draft) -> int:
+    """Bytes that are kept for a record. A header may know in another form what it says, which takes as much again."""
+    return _RECORD + len(draft.value) + 2 * sum(len(value) for _, value in draft.headers)
 
 
 class Tail:

@@ -145,3 +145,11 @@ def test_a_hole_ends_a_page() -> None:
     assert page is not None
     assert ([record.offset for record in page.records], page.end) == ([2, 3, 4], 5)
     assert tail.page("x", 5, 15, 100) is None
+
+
+def test_headers_count_for_the_bound() -> None:
+    """A mail to a hundred recipients has more in them than in its text."""
+    drafts = [Draft("x", None, b"", (("facts", b"f" * 100_000),)) for _ in range(10)]
+    tail = Tail(limit=1_000_000)
+    tail.keep([run(0, 1, drafts)])
+    assert tail.page("x", 0, 10, 10) is None

@@ -87,3 +87,12 @@ def test_the_body_starts_behind_the_empty_line() -> None:
     assert split(b"A: b\r\n\r\nbody")[1] == 8
     assert split(b"A: b\n\nbody")[1] == 6
     assert split(b"\nbody") == (b"", 1)
+
+
+def test_layouts_are_kept_of_ordinary_headers_only() -> None:
+    """Of a hostile one each name is another object, and any number of mails may come."""
+    ordinary, hostile = b"".join(b"X-%d: 1\n" % n for n in range(50)), b"".join(b"X-%d: 1\n" % n for n in range(500))
+    assert READER.read(ordinary).layout is READER.read(ordinary).layout
+    assert READER.read(hostile).layout is not READER.read(hostile).layout
+    long = b"X-Long: %b\n" % (b"x" * 40_000)
+    assert READER.read(long).layout is not READER.read(long).layout

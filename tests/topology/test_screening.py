@@ -3,7 +3,7 @@
 import pytest
 
 from tests.corpora import CorpusMail, corpus
-from topology import envelope
+from topology import envelope, head
 from topology.facts import Envelope
 from topology.head import Head, HeadReader
 from topology.screening import Screen
@@ -14,8 +14,8 @@ PERSON = "From: a@x.org\nTo: b@y.org\n"
 
 
 def read(raw: bytes, sender: str | None = None) -> tuple[Head, Envelope]:
-    head = READER.read(raw)
-    return head, envelope.build(head, sender=sender, recipients=(), received_ms=0, via="import", size=len(raw), digest="00" * 32)
+    read_head = READER.read(raw)
+    return read_head, envelope.build(read_head, sender=sender, recipients=(), received_ms=0, via="import", size=len(raw), digest="00" * 32)
 
 
 CASES = [
@@ -164,7 +164,8 @@ AUTOMATIC = [
     # What Outlook and Exchange put before the subject, each in its language.
     "Automatiskt svar: bugg 5", "Automatisk svar: fejl 5", "Automaattinen vastaus: vika 5", "Automatyczna odpowiedź: błąd 5",
     "Odpowiedź automatyczna: błąd 5", "Automatická odpověď: chyba 5", "Automatická odpoveď: chyba 5", "Automatikus válasz: hiba 5",
-    "Răspuns automat: eroare 5", "Otomatik Yanıt: hata 5", "Automatski odgovor: 5", "Samodejni odgovor: 5", "Automaatvastus: 5",
+    "Răspuns automat: eroare 5", "Otomatik Yanıt: hata 5", "OTOMATİK YANIT: hata 5",
+    "AUTOMATİC REPLY: 5", "Automatski odgovor: 5", "Samodejni odgovor: 5", "Automaatvastus: 5",
     "Automatinis atsakymas: 5", "Automātiskā atbilde: 5", "Resposta automàtica: 5", "Respuesta automatica: 5", "Balasan otomatis: 5",
     "Автоматический ответ: ошибка 5", "АВТОМАТИЧЕСКИЙ ОТВЕТ: ошибка 5", "Автоматична відповідь: 5", "Автоматичен отговор: 5",
     "Αυτόματη απάντηση: 5", "自動返信: 5", "【自動返信】お問い合わせ", "自動回覆: 5", "자동 회신: 5", "מענה אוטומטי: 5", "رد تلقائي: 5",
@@ -247,3 +248,17 @@ def test_of_real_plain_mails_none_is_dropped_but_those_of_robots(mail: CorpusMai
 @pytest.mark.parametrize("mail", corpus("autoreplies", "reports", "lists"), ids=lambda mail: mail.id)
 def test_real_automatic_mails_are_dropped_or_never_answered(mail: CorpusMail) -> None:
     assert SCREEN(*read(mail.raw)) or SCREEN.silence(*read(mail.raw))
+
+
+def test_what_is_done_for_a_header_grows_with_its_length_and_no_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand authors that nobody can read."""
+    done = 0
+
+    def unfolded(value: str) -> str:
+        nonlocal done
+        done += 1
+        return value
+
+    monkeypatch.setattr(head, "_unfolded", unfolded)
+    assert SCREEN(*read(b"From:\n" * 9_999 + b"\nhello\n")) is None
+    assert 9_999 <= done < 10 * 9_999
