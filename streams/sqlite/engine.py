@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-from streams.errors import Fatal
+from streams.errors import Fatal, TopicMissing
 from streams.log import Consumer, Extent, Log, Rebalanced, Revision, Standing, TopicSpec, _nothing
 from streams.record import Appended, Draft, Position, Record, TopicPartition
 from streams.sqlite import membership, removal, schema
@@ -96,9 +96,12 @@ class SqliteLog(Log):
 
     def standings(self, group: str, topics: Iterable[str]) -> dict[TopicPartition, Standing]:
         """See `Reader.standings`."""
-        there = self._reading.topics()
         found: dict[TopicPartition, Standing] = {}
-        for topic in [there[name] for name in topics if name in there]:
+        for name in topics:
+            try:
+                topic = self._reading.topic(name)
+            except TopicMissing:
+                continue
             rows = self._reading.rows(_STANDINGS, (group, topic.slot(0), topic.slot(topic.partitions - 1)))
             found.update({TopicPartition(topic.name, partition_of(slot)): Standing(offset, note) for slot, offset, note in rows})
         return found

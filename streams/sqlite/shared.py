@@ -65,7 +65,7 @@ class Shared:
         with self._gate:
             wanted = [(bell, of) for bell, of in self._bells.items() if not of.isdisjoint(topics)]
         ours = frozenset[int]().union(*(of for _, of in wanted))
-        self.tail.keep([run(one.first, one.time, one.pile.drafts) for one in placed if topic_of(one.pile.slot) in ours])
+        self.tail.keep([run(one) for one in placed if topic_of(one.pile.slot) in ours])
         for bell, _ in wanted:
             bell.set()
 

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from streams.record import Draft, Record
+from streams.sqlite.append import Placed
 from streams.sqlite.reading import PAGE_BYTES, Page
 from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, partition_of
 
@@ -31,15 +32,13 @@ class Run(NamedTuple):
     size: int
 
 
-def run(first: int, time: int, drafts: Sequence[Draft]) -> Run:
-    """The run of these drafts, stored from that id on."""
-    live = [(number, draft) for number, draft in enumerate(drafts, first) if not draft.carried]
-    return Run(first, first + len(drafts), time, live, _RECORD + sum(_size(draft) for _, draft in live))
-
-
-def _size(draft: Draft) -> int:
-    """Bytes that are kept for a record. A header may know in another form what it says, which takes as much again."""
-    return _RECORD + len(draft.value) + 2 * sum(len(value) for _, value in draft.headers)
+def run(placed: Placed) -> Run:
+    """The run of a pile, stored from that id on."""
+    first, time, pile = placed
+    live = [(number, draft) for number, draft in enumerate(pile.drafts, first) if not draft.carried] if pile.live else ()
+    # A header may know in another form what it says, which takes as much again.
+    size = 2 * pile.size + sum(map(len, pile.contents.values())) if live else 0
+    return Run(first, first + len(pile), time, live, size + _RECORD * (1 + len(live)))
 
 
 class Tail:
