@@ -15,6 +15,11 @@ def _digest(kind: bytes, *parts: bytes) -> str:
     return sha256(named).hexdigest()[:32]
 
 
+def _of_two(kind: bytes, one: bytes, other: bytes) -> bytes:
+    """The bytes of `_digest(kind, one, other)`, of which several are made for every mail."""
+    return sha256(b"%b%d:%b%d:%b" % (kind, len(one), one, len(other), other)).digest()[:16]
+
+
 def mail_id(envelope_sender: str | None, digest: bytes, received_at: str | None) -> str:
     """envelope_sender: as compared, "" null, None absent. digest: SHA-256 of the bytes as received. received_at: only for a mail
     with neither Message-ID nor Received, which says nothing else of its time."""
@@ -28,7 +33,12 @@ def hand_over_id(mail: str, recipients: Iterable[str]) -> bytes:
 
 def delivery_id(mail: str, recipient: str) -> str:
     """A mail to one recipient, as compared."""
-    return _digest(b"delivery", mail.encode(), recipient.encode())
+    return delivery_digest(mail, recipient).hex()
+
+
+def delivery_digest(mail: str, recipient: str) -> bytes:
+    """The 16 bytes of such an id."""
+    return _of_two(b"delivery", mail.encode(), recipient.encode())
 
 
 def whole_id(mail: str, recipients: Iterable[str]) -> str:
@@ -38,7 +48,7 @@ def whole_id(mail: str, recipients: Iterable[str]) -> str:
 
 def outcome_id(delivery: str, generation: int) -> str:
     """The outcome of a delivery in one generation."""
-    return _digest(b"outcome", delivery.encode(), b"%d" % generation)
+    return _of_two(b"outcome", delivery.encode(), b"%d" % generation).hex()
 
 
 def oops_id(delivery: str, generation: int) -> str:

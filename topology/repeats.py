@@ -114,4 +114,4 @@ def _came(record: Record, until: int) -> int:
 
 
 def _entry(facts: Facts, recipient: str) -> bytes:
-    return bytes.fromhex(ids.delivery_id(f"{facts.envelope.mail_id}.{facts.generation}", recipient_key(recipient) if recipient else ""))
+    return ids.delivery_digest(f"{facts.envelope.mail_id}.{facts.generation}", recipient_key(recipient) if recipient else "")

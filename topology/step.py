@@ -81,6 +81,8 @@ class MailSource:
 
     def of_values(self, pairs: Sequence[tuple[Record, Facts]]) -> list[bytes | None]:
         """The mails of the first of these records, which carry them (empty where they are archived)."""
+        if all(facts.envelope.archived is None for _, facts in pairs):
+            return [record.value for record, _ in pairs]
         first = pairs[: _few(0 if facts.envelope.archived is None else facts.envelope.size for _, facts in pairs)]
         return [record.value if facts.envelope.archived is None else self._archive.get(facts.envelope.archived) for record, facts in first]
 
