@@ -13,7 +13,7 @@ from streams.sqlite.append import Placed
 from streams.sqlite.reading import PAGE_BYTES, Page
 from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, partition_of
 
-LIMIT = 32 << 20
+LIMIT = 24 << 20
 """Bytes: some thousand mails, more than a chain is ahead of the handlers of its process. A group that is further behind reads from the
 file."""
 
