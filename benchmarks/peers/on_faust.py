@@ -38,7 +38,12 @@ def main() -> None:
             (result,) = stage.process([record])
             assert isinstance(result, list)
             for draft in result:
-                await topics[draft.topic].send(key=draft.key, value=draft.value, headers=dict(draft.headers), partition=draft.partition)
+                await topics[draft.topic].send(
+                    key=draft.key,
+                    value=draft.value,
+                    headers={name: bytes(value) for name, value in draft.headers},
+                    partition=draft.partition,
+                )
 
     faust.Worker(app, loglevel=logging.ERROR, redirect_stdouts=False).execute_from_commandline()
 

@@ -72,6 +72,11 @@ class Pile:
         """Its records."""
         return len(self.numbers)
 
+    @property
+    def size_of_headers(self) -> int:
+        """Bytes of their headers together, which `size` counts, too."""
+        return sum(self.entries[3::5])
+
     def takes(self, records: int, size: int) -> bool:
         """Whether so many more records, of so many bytes together, belong to the same batch."""
         return not self.numbers or (len(self.numbers) + records <= MOST_RECORDS and self.size + size <= MOST_BYTES)

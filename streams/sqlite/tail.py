@@ -37,7 +37,7 @@ def run(placed: Placed) -> Run:
     first, time, pile = placed
     live = [(number, draft) for number, draft in enumerate(pile.drafts, first) if not draft.carried] if pile.live else ()
     # A header may know in another form what it says, which takes as much again.
-    size = 2 * pile.size + sum(map(len, pile.contents.values())) if live else 0
+    size = pile.size + pile.size_of_headers + sum(map(len, pile.contents.values())) if live else 0
     return Run(first, first + len(pile), time, live, size + _RECORD * (1 + len(live)))
 
 
