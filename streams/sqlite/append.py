@@ -108,17 +108,41 @@ def insert(connection: sqlite3.Connection, batches: Sequence[Placed]) -> None:
     """Writes piles with the id of the first record and the time of each; nothing of the heads. Unique ids must be new."""
     contents = {digest: value for _, _, pile in batches for digest, value in pile.contents.items()}
     onces: list[Any] = []
-    referrers: list[Any] = []
+    referrers: list[tuple[bytes, int]] = []
     for first, _, pile in batches:
         for rank, digest, once in pile.marks:
             if once is not None:
                 onces += (topic_of(pile.slot), once, first + rank)
             if digest is not None:
-                referrers += (digest, first + rank)
-    _insert_rows(connection, _CONTENTS, 2, [part for pair in contents.items() for part in pair])
-    _insert_rows(connection, _REFERRERS, 2, referrers)
+                referrers.append((digest, first + rank))
+    places = _put_contents(connection, contents)
+    _insert_rows(connection, _REFERRERS, 2, [part for digest, number in referrers for part in (places[digest], number)])
     _insert_rows(connection, _ONCES, 3, onces)
-    _insert_rows(connection, _BATCHES, 4, [part for first, time, pile in batches for part in pile.batch(first, time)])
+    _insert_rows(connection, _BATCHES, 4, [part for first, time, pile in batches for part in pile.batch(first, time, places)])
+
+
+def _put_contents(connection: sqlite3.Connection, contents: dict[bytes, bytes]) -> dict[bytes, int]:
+    """Stores the values that are not there yet. Returns the ids of all, by digest. Most are there: a mail comes into a log once, and goes
+    through it for a while."""
+    places: dict[bytes, int] = {}
+    missing: list[bytes] = []
+    for chunk, size in _chunks(list(contents), 1):
+        (found,) = connection.execute(_places(size), (*chunk, *[None] * (size - len(chunk)))).fetchone()
+        for digest, place in zip(chunk, json.loads(found), strict=False):  # the padding has places, too
+            if place is None:
+                missing.append(digest)
+            else:
+                places[digest] = place
+    if missing:
+        (following,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM contents").fetchone()
+        places.update(zip(missing, range(following, following + len(missing)), strict=True))
+        _insert_rows(connection, _CONTENTS, 3, [part for digest in missing for part in (places[digest], digest, contents[digest])])
+    return places
+
+
+@cache
+def _places(size: int) -> str:
+    return f"SELECT json_group_array((SELECT id FROM contents WHERE digest = column1)) FROM (VALUES {','.join(['(?)'] * size)})"
 
 
 def _fresh(pile: Pile, first: int, known: dict[tuple[int, bytes], int], repeats: dict[int, int]) -> Pile:
@@ -156,8 +180,8 @@ def _repeats(size: int) -> str:
     return f"SELECT json_group_object(hex(once), id) FROM onces WHERE topic = ? AND once IN ({','.join('?' * size)})"
 
 
-_CONTENTS = "INSERT OR IGNORE INTO contents (digest, value) SELECT column1, column2"
-_REFERRERS = "INSERT INTO referrers (content, id) SELECT (SELECT id FROM contents WHERE digest = column1), column2"
+_CONTENTS = "INSERT INTO contents (id, digest, value) SELECT column1, column2, column3"
+_REFERRERS = "INSERT INTO referrers (content, id) SELECT column1, column2"
 _ONCES = "INSERT INTO onces (topic, once, id) SELECT column1, column2, column3"
 _BATCHES = "INSERT INTO batches (first, time, live, body) SELECT column1, column2, column3, column4"
 _HEADS = "INSERT INTO heads (slot, first, next, time) SELECT column1, 0, column2, column3"

@@ -2,17 +2,20 @@
 
 With a row a record, most of an append went into rows and not into bytes: placing the four records of a mail took SQLite 36 µs, and takes
 10 as parts of batches. What one transaction brings a slot becomes one batch, up to a size from which reading a single record of it would
-cost too much.
+cost too much. Batches are made a member at a time and not a record at a time, for the same reason.
 """
 
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from itertools import accumulate, chain
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from streams.errors import Fatal, TooLarge
 from streams.log import Revision
 from streams.record import Draft, Record
-from streams.sqlite.headers import decode_headers, encode_headers
+from streams.sqlite.headers import NONE, Layout, encode, layouts_in, text_of
 from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, Topic, cached_partition, partition_of
 
 MOST_RECORDS = 64
@@ -20,19 +23,23 @@ MOST_BYTES = 64 << 10
 """What a batch has at most, but for one record that is larger alone. Values that came with a digest do not count: they lie elsewhere."""
 
 CARRIED, KEYED, SHARED, GONE = 1, 2, 4, 8
-"""Flags of a record: it is carried; it has a key; its value lies in the table contents, and its digest here; it was erased."""
+"""Flags of a record: it is carried; it has a key; its value lies in the table contents, and a reference to it here; it was erased."""
 
 DIGEST_BYTES = 32
 
-_COUNT = struct.Struct("<I")
-_ENTRY = struct.Struct("<5I")
-"""Of each record: the flags, and the bytes of unique id, key, headers and value."""
+_HEAD = struct.Struct("<2I")
+"""The number of records, and the bytes of the headers' layouts."""
+_ENTRY = struct.Struct("<6I")
+"""Of each record: the flags, the number of its headers' layout, and the bytes of unique id, key, own headers and value."""
+_REFERENCE = struct.Struct(f"<{DIGEST_BYTES}sQ")
+"""Of a value that is SHARED: its digest, and where it lies in the table contents. Found by its digest alone, it would cost a page of that
+index, which is in no order."""
 
 
 class BatchRow(NamedTuple):
     """first: the id of its first record, which those of the others follow. time: of all its records, in ms. live: 1 if one of them is
-    not carried. body: their number, their entries, then unique id, key, headers, and value or digest of each. The first and the last
-    record are never GONE, so that a partition begins where its first row does."""
+    not carried. body: the head, the records' entries, the layouts (see headers.py), then unique id, key, own headers, and value or
+    reference of each. The first and the last record are never GONE, so that a partition begins where its first row does."""
 
     first: int
     time: int
@@ -48,14 +55,18 @@ class Mark(NamedTuple):
     once: bytes | None
 
 
+_MEMBERS = ("flags", "which", "onces", "keys", "own", "lasts", "lengths")
+
+
 class Pile:
     """Records of one slot, in order, of which a batch will be made.
 
     numbers: what the caller knows each of them by. drafts: the records themselves, where they were added as such. marks: of those that
-    have a digest or a unique id. contents: the values that came with a digest. live: see BatchRow. size: bytes of parts. entries, parts:
-    what the body will be made of, all records' one after the other."""
+    have a digest or a unique id. contents: the values that came with a digest. size: about the bytes of the body; size_of_headers: those
+    of them that are headers. layouts: of the headers. The rest are what the body has of each record, see BatchRow: which is the number of
+    its layout, own what it has of the headers for itself, last its value or the digest of that, length that of the value."""
 
-    __slots__ = ("contents", "drafts", "entries", "live", "marks", "numbers", "parts", "size", "slot")
+    __slots__ = ("contents", "drafts", "layouts", "marks", "numbers", "size", "size_of_headers", "slot", *_MEMBERS)
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
@@ -63,50 +74,39 @@ class Pile:
         self.drafts: list[Draft] = []
         self.marks: list[Mark] = []
         self.contents: dict[bytes, bytes] = {}
-        self.live = 0
         self.size = 0
-        self.entries: list[int] = []
-        self.parts: list[bytes] = []
+        self.size_of_headers = 0
+        self.layouts: list[Layout] = []
+        self.flags: list[int] = []
+        self.which: list[int] = []
+        self.onces: list[bytes] = []
+        self.keys: list[bytes] = []
+        self.own: list[bytes] = []
+        self.lasts: list[bytes] = []
+        self.lengths: list[int] = []
 
     def __len__(self) -> int:
         """Its records."""
         return len(self.numbers)
 
     @property
-    def size_of_headers(self) -> int:
-        """Bytes of their headers together, which `size` counts, too."""
-        return sum(self.entries[3::5])
+    def live(self) -> int:
+        """See BatchRow."""
+        return int(any(not flags & CARRIED for flags in self.flags))
 
     def takes(self, records: int, size: int) -> bool:
         """Whether so many more records, of so many bytes together, belong to the same batch."""
         return not self.numbers or (len(self.numbers) + records <= MOST_RECORDS and self.size + size <= MOST_BYTES)
 
-    def add(self, number: int, draft: Draft, headers: bytes) -> None:
-        """headers: the draft's, encoded. An empty unique id is none. Raises ValueError for a digest that is no SHA-256."""
-        _, key, value, _, _, carried, digest, unique = draft
-        flags = CARRIED if carried else 0
-        if key is not None:
-            flags |= KEYED
-        last = value
-        if digest is not None or unique:
-            self.marks.append(Mark(len(self.numbers), digest, unique or None))
-            if digest is not None:
-                if len(digest) != DIGEST_BYTES:
-                    raise ValueError(f"a digest of {len(digest)} bytes is no SHA-256")
-                self.contents[digest] = value
-                flags |= SHARED
-                last = digest
-        self.drafts.append(draft)
-        self.put(number, flags, unique or b"", key or b"", headers, last, len(value))
-
-    def put(self, number: int, flags: int, once: bytes, key: bytes, headers: bytes, last: bytes, size: int) -> None:
-        """last: the value, or the digest of one that is SHARED. size: bytes of the value."""
-        if not flags & CARRIED:
-            self.live = 1
+    def put(self, number: int, flags: int, once: bytes, key: bytes, layout: Layout, own: bytes, last: bytes, length: int) -> None:
+        """Puts a record behind its own. last: the value, or the digest of one that is SHARED. length: bytes of the value."""
+        if layout not in self.layouts:
+            self.layouts.append(layout)
         self.numbers.append(number)
-        self.entries += (flags, len(once), len(key), len(headers), size)
-        self.parts += (once, key, headers, last)
-        self.size += len(once) + len(key) + len(headers) + len(last)
+        for member, value in zip(_MEMBERS, (flags, self.layouts.index(layout), once, key, own, last, length), strict=True):
+            getattr(self, member).append(value)
+        self.size_of_headers += len(own)
+        self.size += len(once) + len(key) + len(own) + len(last)
 
     def extend(self, other: "Pile") -> None:
         """Puts the records of another pile of the slot, maybe another caller's, behind its own."""
@@ -114,61 +114,117 @@ class Pile:
         self.contents |= other.contents
         self.numbers += other.numbers
         self.drafts += other.drafts
-        self.entries += other.entries
-        self.parts += other.parts
-        self.live |= other.live
+        which = [len(self.layouts) + number for number in other.which]
+        for name in _MEMBERS:
+            getattr(self, name).extend(which if name == "which" else getattr(other, name))
+        self.layouts += other.layouts
         self.size += other.size
+        self.size_of_headers += other.size_of_headers
 
     def without(self, ranks: Container[int]) -> "Pile":
         """The pile without the records of these ranks."""
-        left = Pile(self.slot)
-        marks = {mark.rank: mark for mark in self.marks}
-        for rank, number in enumerate(self.numbers):
-            if rank in ranks:
-                continue
-            if mark := marks.get(rank):
-                left.marks.append(mark._replace(rank=len(left)))
-                if mark.digest is not None:
-                    left.contents[mark.digest] = self.contents[mark.digest]
-            left.drafts.append(self.drafts[rank])
-            flags, *_, size = self.entries[5 * rank : 5 * rank + 5]
-            once, key, headers, last = self.parts[4 * rank : 4 * rank + 4]
-            left.put(number, flags, once, key, headers, last, size)
-        return left
+        kept = [rank for rank in range(len(self)) if rank not in ranks]
+        return self._picked(lambda some: [some[rank] for rank in kept])
 
-    def batch(self, first: int, time: int) -> BatchRow:
-        """The row, its first record having that id."""
-        head = struct.pack(f"<{len(self.entries) + 1}I", len(self.numbers), *self.entries)
-        return BatchRow(first, time, self.live, b"".join((head, *self.parts)))
+    def cut(self) -> Iterator["Pile"]:
+        """As many piles as its records need, in order."""
+        ends = list(accumulate(map(sum, zip(*(map(len, some) for some in (self.onces, self.keys, self.own, self.lasts)), strict=True))))
+        begin = before = 0
+        while begin < len(self):
+            end = max(begin + 1, min(begin + MOST_RECORDS, bisect_right(ends, before + MOST_BYTES)))
+            yield self._picked(itemgetter(slice(begin, end)))
+            begin, before = end, ends[end - 1]
+
+    def _picked(self, pick: Callable[[list[Any]], list[Any]]) -> "Pile":
+        """Some of its records, which `pick` takes out of a list of something of each. Raises ValueError for a digest that is no SHA-256."""
+        made = Pile(self.slot)
+        made.layouts = self.layouts.copy()
+        for name in ("numbers", "drafts", *_MEMBERS):
+            setattr(made, name, pick(getattr(self, name)))
+        made.size_of_headers = sum(map(len, made.own)) + sum([layout.size for layout in made.layouts])
+        made.size = made.size_of_headers + sum([sum(map(len, some)) for some in (made.onces, made.keys, made.lasts)])
+        if any(made.onces) or any(map(SHARED.__and__, made.flags)):
+            made._mark()
+        return made
+
+    def _mark(self) -> None:
+        for rank, (draft, once) in enumerate(zip(self.drafts, self.onces, strict=True)):
+            digest = draft.digest
+            if digest is not None:
+                if len(digest) != DIGEST_BYTES:
+                    raise ValueError(f"a digest of {len(digest)} bytes is no SHA-256")
+                self.contents[digest] = draft.value
+            if digest is not None or once:
+                self.marks.append(Mark(rank, digest, once or None))
+
+    def batch(self, first: int, time: int, places: Mapping[bytes, int]) -> BatchRow:
+        """The row, its first record having that id. places: where the values that came with a digest lie in the table contents."""
+        text = text_of(self.layouts)
+        entries = zip(self.flags, self.which, map(len, self.onces), map(len, self.keys), map(len, self.own), self.lengths, strict=True)
+        head = struct.pack(f"<{2 + 6 * len(self)}I", len(self), len(text), *chain.from_iterable(entries))
+        lasts = self.lasts
+        if any(map(SHARED.__and__, self.flags)):
+            lasts = [_REFERENCE.pack(last, places[last]) if flags & SHARED else last for flags, last in zip(self.flags, lasts, strict=True)]
+        parts = chain.from_iterable(zip(self.onces, self.keys, self.own, lasts, strict=True))
+        return BatchRow(first, time, self.live, b"".join((head, text, *parts)))
+
+
+def _pile(slot: int, numbers: Sequence[int], drafts: Sequence[Draft]) -> Pile:
+    """A pile of drafts of a slot, one at least, without marks and sizes. An empty unique id is none."""
+    _, keys, values, headers, _, carried, digests, uniques = zip(*drafts, strict=True)
+    made = Pile(slot)
+    made.numbers, made.drafts = [*numbers], [*drafts]
+    made.layouts, made.which, own = encode(headers)
+    made.own = [*own]
+    made.onces = [unique or b"" for unique in uniques]
+    made.keys = [key or b"" for key in keys]
+    made.lengths = [*map(len, values)]
+    made.flags = [CARRIED | KEYED if one else KEYED for one in carried]
+    if None in keys:
+        made.flags = [flags & ~KEYED if key is None else flags for flags, key in zip(made.flags, keys, strict=True)]
+    made.lasts = [*values]
+    if digests.count(None) < len(digests):
+        made.flags = [flags if digest is None else flags | SHARED for flags, digest in zip(made.flags, digests, strict=True)]
+        made.lasts = [value if digest is None else digest for value, digest in zip(values, digests, strict=True)]
+    return made
 
 
 def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int, largest: int) -> list[Pile]:
     """The drafts in piles, those of a slot in order; known by their places among the drafts. spread: the partition for drafts with
-    neither key nor partition. largest: bytes that value, key and headers may have together. Raises TooLarge, and TopicMissing for a
-    partition that the topic does not have."""
-    piles: list[Pile] = []
-    last: dict[tuple[str, int], Pile] = {}
+    neither key nor partition. largest: bytes that value, key and headers may have together. Raises TooLarge, TopicMissing for a
+    partition that the topic does not have, and ValueError for a digest that is no SHA-256."""
+    slots: dict[tuple[str, int], list[int]] = {}
     topics: dict[str, Topic] = {}
     for number, draft in enumerate(drafts):
-        name, key, value, headers, partition, _, digest, _ = draft
+        name, key, _, _, partition, *_ = draft
         topic = topics.get(name) or topics.setdefault(name, topic_of(name))
         if partition is None:
             partition = spread % topic.partitions if key is None else cached_partition(key, topic.partitions)
-        encoded = encode_headers(headers)
-        size = len(value) + (len(key) if key else 0) + len(encoded)
-        if size > largest:
-            raise TooLarge(f"a record of {size} bytes for topic {name}: the log takes {largest}")
-        pile = last.get((name, partition))
-        if pile is None or not pile.takes(1, size if digest is None else size - len(value)):
-            pile = last[name, partition] = Pile(topic.slot(partition))
-            piles.append(pile)
-        pile.add(number, draft, encoded)
+        slot = slots.get((name, partition))
+        if slot is None:
+            slots[name, partition] = [number]
+        else:
+            slot.append(number)
+    piles: list[Pile] = []
+    for (name, partition), numbers in slots.items():
+        pile = _pile(topics[name].slot(partition), numbers, [drafts[number] for number in numbers])
+        _check_sizes(pile, largest)
+        piles += pile.cut()
     return piles
 
 
-Entry = tuple[int, int, int, int, int, int, int]
-"""A record in a body: its id, its flags, where its unique id, its key, its headers, and its value or digest begin, and the bytes of its
-value. No NamedTuple, because it costs as much again to build one for each record that is read."""
+def _check_sizes(pile: Pile, largest: int) -> None:
+    most = max(map(sum, zip(map(len, pile.keys), map(len, pile.own), pile.lengths, strict=True)))
+    if most + max(layout.size for layout in pile.layouts) > largest:
+        for draft in pile.drafts:
+            size = len(draft.value) + len(draft.key or b"") + sum(len(name) + len(value) for name, value in draft.headers)
+            if size > largest:
+                raise TooLarge(f"a record of {size} bytes for topic {draft.topic}: the log takes {largest}")
+
+
+Entry = tuple[int, int, Layout, int, int, int, int, int]
+"""A record in a body: its id, its flags, its headers' layout, where its unique id, its key, its own headers, and its value or digest begin,
+and the bytes of its value. No NamedTuple, because it costs as much again to build one for each record that is read."""
 
 AROUND = """SELECT first, time, live, body FROM batches
     WHERE first IN (SELECT (SELECT max(first) FROM batches WHERE first <= value) FROM json_each(?))"""
@@ -179,41 +235,44 @@ def entries(first: int, body: bytes) -> Iterator[Entry]:
     """The records in a body, in order, without those that are GONE. Raises Fatal where it is none."""
     number = first
     try:
-        (count,) = _COUNT.unpack_from(body)
-        at = _COUNT.size + count * _ENTRY.size
-        for flags, once, key, headers, size in _ENTRY.iter_unpack(memoryview(body)[_COUNT.size : at]):
+        count, length = _HEAD.unpack_from(body)
+        begin = _HEAD.size + count * _ENTRY.size
+        at = begin + length
+        layouts = layouts_in(body[begin:at])
+        for flags, layout, once, key, headers, size in _ENTRY.iter_unpack(memoryview(body)[_HEAD.size : begin]):
             named = at + once
             headed = named + key
             last = headed + headers
-            behind = last + (DIGEST_BYTES if flags & SHARED else size)
+            behind = last + (_REFERENCE.size if flags & SHARED else size)
             if behind > len(body):
                 raise struct.error("it is cut short")
             if not flags & GONE:
-                yield number, flags, at, named, headed, last, size
+                yield number, flags, layouts[layout], at, named, headed, last, size
             at = behind
             number += 1
         if number != first + count:
             raise struct.error("it has fewer records than it says")
-    except struct.error as error:
+    except (struct.error, ValueError, IndexError) as error:
         raise Fatal(f"the batch of records from id {first} on is damaged ({error}); restore the log from a copy") from error
 
 
-def digest_in(body: bytes, entry: Entry) -> bytes:
-    """The digest of a record that is SHARED."""
+def reference_in(body: bytes, entry: Entry) -> tuple[bytes, int]:
+    """The digest of a record that is SHARED, and where its value lies."""
     *_, last, _ = entry
-    return body[last : last + DIGEST_BYTES]
+    found: tuple[bytes, int] = _REFERENCE.unpack_from(body, last)
+    return found
 
 
 def once_in(body: bytes, entry: Entry) -> bytes | None:
     """The unique id of a record."""
-    _, _, at, named, *_ = entry
+    _, _, _, at, named, *_ = entry
     return body[at:named] or None
 
 
 def record_in(topic: str, time: int, body: bytes, entry: Entry, contents: Mapping[bytes, bytes] | None) -> Record:
     """A record of that topic. time: its batch's, in ms. contents: the values of those that are SHARED, by digest; None leaves all values
     and digests out."""
-    number, flags, _, named, headed, last, size = entry
+    number, flags, layout, _, named, headed, last, size = entry
     value, digest = b"", None
     if contents is not None:
         if flags & SHARED:
@@ -228,7 +287,7 @@ def record_in(topic: str, time: int, body: bytes, entry: Entry, contents: Mappin
         time,
         body[named:headed] if flags & KEYED else None,
         value,
-        decode_headers(body, headed) if last > headed else (),
+        layout.decode(body, headed, last),
         flags & CARRIED != 0,
         digest,
     )
@@ -238,23 +297,26 @@ def revised(row: BatchRow, changes: Mapping[int, Revision | None]) -> list[Batch
     """What becomes of a batch with the records of these ids changed, or without them (None): none, or several where values have grown.
     Those that go from the beginning or the end leave nothing behind, others an entry that is GONE."""
     made: list[tuple[int, Pile]] = []
+    places: dict[bytes, int] = {}
     behind = row.first
     for entry in entries(row.first, row.body):
-        number, flags, at, named, headed, end, size = entry
+        number, flags, layout, at, named, headed, end, size = entry
         change = changes.get(number)
         if change is not None:
-            flags, headers, last, size = flags & ~SHARED, encode_headers(change.headers), change.value, len(change.value)
+            (layout,), _, (own,) = encode([change.headers])
+            flags, last, size = flags & ~SHARED, change.value, len(change.value)
         elif number in changes:
             continue
         else:
-            headers = row.body[headed:end]
-            last = digest_in(row.body, entry) if flags & SHARED else row.body[end : end + size]
+            own, last = row.body[headed:end], row.body[end : end + size]
+            if flags & SHARED:
+                last, places[last] = reference_in(row.body, entry)
         once, key = row.body[at:named], row.body[named:headed]
-        if not made or not made[-1][1].takes(number - behind + 1, len(once) + len(key) + len(headers) + len(last)):
+        if not made or not made[-1][1].takes(number - behind + 1, len(once) + len(key) + len(own) + len(last)):
             made.append((number, Pile(row.first >> OFFSET_BITS)))
         else:
             for gone in range(behind, number):
-                made[-1][1].put(gone, GONE | CARRIED, b"", b"", b"", b"", 0)
-        made[-1][1].put(number, flags, once, key, headers, last, size)
+                made[-1][1].put(gone, GONE | CARRIED, b"", b"", NONE, b"", b"", 0)
+        made[-1][1].put(number, flags, once, key, layout, own, last, size)
         behind = number + 1
-    return [pile.batch(first, row.time) for first, pile in made]
+    return [pile.batch(first, row.time, places) for first, pile in made]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from streams.errors import Fatal, TopicMissing
 from streams.record import Record
 from streams.sqlite import schema
-from streams.sqlite.batches import AROUND, CARRIED, SHARED, Entry, digest_in, entries, record_in
+from streams.sqlite.batches import AROUND, CARRIED, SHARED, Entry, entries, record_in, reference_in
 from streams.sqlite.border import border
 from streams.sqlite.slots import MAX_OFFSET, Topic, ranges
 
@@ -56,7 +56,7 @@ _LIVE = """SELECT first, time, body FROM batches INDEXED BY live WHERE live = 1
     AND first < ? AND first >= coalesce((SELECT max(first) FROM batches INDEXED BY live WHERE live = 1 AND first <= ?), ?) ORDER BY first"""
 """A batch that begins before the first id may hold it."""
 _MOST_CONTENTS = 64
-_CONTENTS = f"SELECT digest, value FROM contents WHERE digest IN ({','.join('?' * _MOST_CONTENTS)})"
+_CONTENTS = f"SELECT digest, value FROM contents WHERE id IN ({','.join('?' * _MOST_CONTENTS)})"
 
 
 class Reading:
@@ -155,13 +155,14 @@ class Reading:
 
     def _contents(self, connection: sqlite3.Connection, found: Sequence[_Found]) -> dict[bytes, bytes]:
         """The values of records that are SHARED, by digest."""
-        wanted = [digest_in(body, entry) for _, body, entry in found]
+        wanted = dict(reference_in(body, entry) for _, body, entry in found)
+        places = list(wanted.values())
         contents: dict[bytes, bytes] = {}
-        for at in range(0, len(wanted), _MOST_CONTENTS):
-            some = wanted[at : at + _MOST_CONTENTS]
+        for at in range(0, len(places), _MOST_CONTENTS):
+            some = places[at : at + _MOST_CONTENTS]
             contents.update(connection.execute(_CONTENTS, (*some, *[None] * (_MOST_CONTENTS - len(some)))).fetchall())
-        if gone := [digest for digest in wanted if digest not in contents]:
-            raise Fatal(f"{self._path}: the contents {gone[0].hex()} are not there; restore the log from a copy")
+        if gone := wanted.keys() - contents.keys():
+            raise Fatal(f"{self._path}: the contents {gone.pop().hex()} are not there; restore the log from a copy")
         return contents
 
     def oldest(self, slot: int) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from streams.log import Revision
 from streams.sqlite import schema
-from streams.sqlite.batches import AROUND, SHARED, BatchRow, digest_in, entries, once_in, revised
+from streams.sqlite.batches import AROUND, SHARED, BatchRow, entries, once_in, reference_in, revised
 from streams.sqlite.border import border
 from streams.sqlite.slots import OFFSET_BITS, ranges, topic_of
 
@@ -57,7 +57,7 @@ def trim(connection: sqlite3.Connection, slot: int, before: int) -> int:
 
 def _revise(connection: sqlite3.Connection, rows: Iterable[BatchRow], changes: Mapping[int, Revision | None]) -> None:
     onces: list[tuple[int, bytes | None, int]] = []
-    shared: list[tuple[bytes, int]] = []
+    shared: list[tuple[int, int]] = []
     for row in rows:
         touched = [entry for entry in entries(row.first, row.body) if entry[0] in changes]
         if not touched:  # the row before an id that is not there
@@ -65,14 +65,14 @@ def _revise(connection: sqlite3.Connection, rows: Iterable[BatchRow], changes: M
         for entry in touched:
             number, flags, *_ = entry
             if flags & SHARED:
-                shared.append((digest_in(row.body, entry), number))
+                shared.append((reference_in(row.body, entry)[1], number))
             if changes[number] is None:
                 onces.append((topic_of(number >> OFFSET_BITS), once_in(row.body, entry), number))
         connection.execute("DELETE FROM batches WHERE first = ?", (row.first,))
         connection.executemany("INSERT INTO batches (first, time, live, body) VALUES (?, ?, ?, ?)", revised(row, changes))
     connection.executemany("DELETE FROM onces WHERE topic = ? AND once = ? AND id = ?", onces)
     connection.executemany(_DROP_REFERRER, shared)
-    connection.executemany(_DROP_CONTENT, [(digest,) for digest, _ in shared])
+    connection.executemany(_DROP_CONTENT, [(content,) for content, _ in shared])
 
 
 def scrub(path: Path) -> bool:
@@ -99,5 +99,5 @@ def _overwriting(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 _FROM = "SELECT first, time, live, body FROM batches WHERE first >= ? AND first < ? ORDER BY first"
-_DROP_REFERRER = "DELETE FROM referrers WHERE content = (SELECT id FROM contents WHERE digest = ?) AND id = ?"
-_DROP_CONTENT = "DELETE FROM contents WHERE digest = ? AND NOT EXISTS (SELECT 1 FROM referrers WHERE content = contents.id)"
+_DROP_REFERRER = "DELETE FROM referrers WHERE content = ? AND id = ?"
+_DROP_CONTENT = "DELETE FROM contents WHERE id = ? AND NOT EXISTS (SELECT 1 FROM referrers WHERE content = contents.id)"

@@ -23,7 +23,7 @@ from streams.sqlite.border import border
 APPLICATION_ID = 0x706F7374
 """PRAGMA application_id: "post" in ASCII, so that file(1) and we know the file for what it is."""
 
-VERSION = 2
+VERSION = 3
 """PRAGMA user_version: raised with every change of the tables, and never lowered."""
 
 PAGE_SIZE = 4096

@@ -83,6 +83,25 @@ def test_values_that_are_not_there_are_fatal(log: SqliteLog, path: Path) -> None
     assert [record.value for record in log.read("a", values=False)] == [b""]
 
 
+def test_another_records_value_is_never_read_for_ones_own(log: SqliteLog, path: Path) -> None:
+    """Values are found by their place, which is as good as the digest that stands there."""
+    log.append([Draft("a", None, b"mine", digest=b"m" * 32)])
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE contents SET digest = ?, value = ?", (b"t" * 32, b"theirs"))
+    with pytest.raises(Fatal, match="6d6d6d"):
+        list(log.read("a"))
+
+
+def test_values_of_one_digest_are_stored_once_within_an_append_and_between(log: SqliteLog, path: Path) -> None:
+    digests = [b"%032d" % (number % 3) for number in range(9)]
+    log.append([Draft("a", None, digest, digest=digest) for digest in digests])
+    log.append([Draft("a", None, digest, digest=digest) for digest in [*digests, b"new".zfill(32)]])
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM contents").fetchone() == (4,)
+        assert other.execute("SELECT count(*) FROM referrers").fetchone() == (19,)
+    assert all(record.value == record.digest for record in log.read("a"))
+
+
 def test_passing_over_carried_records_takes_no_more_steps_however_many_there_are(log: SqliteLog) -> None:
     """Counted by SQLite's virtual machine, a call for each hundred instructions."""
     steps: list[int] = []

@@ -10,10 +10,9 @@ from streams.log import Consumer, Revision, TopicSpec
 from streams.record import Draft, Record, TopicPartition
 from streams.sqlite import SqliteLog
 from streams.sqlite.append import Placed
-from streams.sqlite.batches import Pile
-from streams.sqlite.headers import encode_headers
+from streams.sqlite.batches import pack
 from streams.sqlite.reading import Reading
-from streams.sqlite.slots import OFFSET_BITS
+from streams.sqlite.slots import OFFSET_BITS, Topic
 from streams.sqlite.tail import Run, Tail, run
 
 DIGESTS = [bytes([number]) * 32 for number in range(4)]
@@ -120,19 +119,21 @@ def test_nothing_is_kept_where_nobody_reads(log: SqliteLog) -> None:
     assert log._shared.tail.page("x", 0, 1, 10) is None
 
 
-def placed(first: int, drafts: list[Draft]) -> Placed:
+def placed(first: int, drafts: list[Draft]) -> list[Placed]:
     """The drafts as one commit stores them."""
-    pile = Pile(first >> OFFSET_BITS)
-    for number, draft in enumerate(drafts):
-        pile.add(number, draft, encode_headers(draft.headers))
-    return Placed(first, 1, pile)
+    made: list[Placed] = []
+    topics = {"x": Topic(first >> OFFSET_BITS, "x", 1)}
+    for pile in pack(drafts, topics.__getitem__, 0, 1 << 30):
+        made.append(Placed(first, 1, pile))
+        first += len(pile)
+    return made
 
 
 def runs(slot: int, *sizes: int) -> list[Run]:
     made: list[Run] = []
     for size in sizes:
         first = made[-1].end if made else slot << OFFSET_BITS
-        made.append(run(placed(first, [Draft("x", None, b"x" * 1000) for _ in range(size)])))
+        made += map(run, placed(first, [Draft("x", None, b"x" * 1000) for _ in range(size)]))
     return made
 
 
@@ -162,5 +163,5 @@ def test_headers_count_for_the_bound() -> None:
     """A mail to a hundred recipients has more in them than in its text."""
     drafts = [Draft("x", None, b"", (("facts", b"f" * 100_000),)) for _ in range(10)]
     tail = Tail(limit=1_000_000)
-    tail.keep([run(placed(0, drafts))])
+    tail.keep([run(one) for one in placed(0, drafts)])
     assert tail.page("x", 0, 10, 10) is None
