@@ -84,12 +84,17 @@ def key(text: str) -> str | None:
     return address.key if address else None
 
 
-def parse_list(text: str) -> tuple[list[Address], bool]:
+Listed = tuple[tuple[Address, ...], bool]
+"""The readable addresses of a header field, and whether anything in it could not be read."""
+
+
+@remembered(2 * _MAX_ADDRESS, 8192)
+def parse_list(text: str) -> Listed:
     """The readable addresses of a header field's value (unfolded or not), groups opened, in order; and whether anything in it
     could not be read. Linear in the length of the text; never raises."""
     if simple := _SIMPLE.fullmatch(text):
         address = _from_simple(simple[1] or simple[2])
-        return ([address], False) if address else ([], True)
+        return ((address,), False) if address else ((), True)
     found: list[Address] = []
     broken = False
     for element in _elements(text):
@@ -100,7 +105,7 @@ def parse_list(text: str) -> tuple[list[Address], bool]:
             broken = True
         else:
             found.append(address)
-    return found, broken
+    return tuple(found), broken
 
 
 class _Token(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from topology.address import Address, parse_list
+from topology.address import Listed, parse_list
 
 MAX_HEADER = 1 << 20
 """Octets of header above which a mail is malformed: nobody's mail, and every field of it would be looked at."""
@@ -91,7 +91,7 @@ class Head:
         self.end = end
         self.body = body
         self.broken = broken
-        self._addresses: dict[str, list[tuple[list[Address], bool]]] = {}
+        self._addresses: dict[str, list[Listed]] = {}
         self._values: tuple[str, ...]
         names, self._values = zip(*picked, strict=True) if picked else ((), ())
         self.layout = _known_layout(names) if end <= _MAX_KNOWN and len(names) <= _MOST_KNOWN else Layout(names)
@@ -115,7 +115,7 @@ class Head:
         """How many fields of that name there are."""
         return len(self.layout.places.get(name, ()))
 
-    def addresses(self, name: str) -> list[tuple[list[Address], bool]]:
+    def addresses(self, name: str) -> list[Listed]:
         """For every field of that name its readable addresses, and whether anything in it could not be read; read once."""
         found = self._addresses.get(name)
         if found is None:

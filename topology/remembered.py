@@ -10,12 +10,12 @@ MOST = 32_768
 """Results that are kept, the latest."""
 
 
-def remembered(longest: int) -> Callable[[Callable[[str], R]], Callable[[str], R]]:
-    """Keeps a pure function's results for texts of at most so many characters. Longer ones are worked out each time, so that a hostile one
-    cannot fill the memory."""
+def remembered(longest: int, most: int = MOST) -> Callable[[Callable[[str], R]], Callable[[str], R]]:
+    """Keeps so many results of a pure function, for texts of at most so many characters. Longer ones are worked out each time, so that a
+    hostile one cannot fill the memory."""
 
     def wrap(function: Callable[[str], R]) -> Callable[[str], R]:
-        known = lru_cache(maxsize=MOST)(function)
+        known = lru_cache(maxsize=most)(function)
 
         @wraps(function)
         def called(text: str) -> R:

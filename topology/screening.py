@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from topology.address import envelope_key, is_null_path
+from topology.address import envelope_key, is_null_path, parse_list
 from topology.facts import Envelope, cut
 from topology.head import Head, Layout
 from topology.marks import REPLY_MARK
@@ -176,11 +176,9 @@ def _robot(head: Head, envelope: Envelope) -> str | None:
     if _INBOX_RULE in head and _asks_for_no_answer(head):  # with one of the two alone a person's mail was passed on
         return f"{_INBOX_RULE.title()}: {head.first(_INBOX_RULE)}"
     for name in _AUTHORS:
-        for value, (found, broken) in zip(head.all(name), head.addresses(name), strict=True):
-            for address in found:
-                if is_robot(address.local) and not (name == "sender" and _SERVICE.fullmatch(address.local.lower())):
-                    return f"{name.title()}: {value.strip()}"
-            if (broken or not found) and _ROBOT_TEXT.search(value):
+        for value in head.all(name):
+            named = _named(value)
+            if named.robot if name == "from" else named.machine:
                 return f"{name.title()}: {value.strip()}"
     sender = envelope.sender or envelope_key(head.first("return-path") or "")
     local = sender.rpartition("@")[0] if sender else ""
@@ -308,16 +306,45 @@ def _suppressed(head: Head, _envelope: Envelope) -> str | None:
 
 
 def _list_manager(head: Head, envelope: Envelope) -> str | None:
-    found = [address.local for addresses, _ in head.addresses("from") for address in addresses]
-    found.append((envelope.sender or "").rpartition("@")[0])
-    senders = [address.local for addresses, _ in head.addresses("sender") for address in addresses]
-    manager = next((local for local in found if _is_list_manager(local)), None)
-    return manager or next((local for local in senders if _LIST_SENDER.fullmatch(local.lower())), None)
+    for value in head.all("from"):
+        if manager := _named(value).manager:
+            return manager
+    sender = (envelope.sender or "").rpartition("@")[0]
+    if _is_list_manager(sender):
+        return sender
+    return next((list_ for value in head.all("sender") if (list_ := _named(value).list_)), None)
 
 
 def _service(head: Head, _envelope: Envelope) -> str | None:
-    senders = [address.local for addresses, _ in head.addresses("sender") for address in addresses]
-    return next((local for local in senders if _SERVICE.fullmatch(local.lower())), None)
+    return next((service for value in head.all("sender") if (service := _named(value).service)), None)
+
+
+class _Named(NamedTuple):
+    """What an address field tells by those that it names, of From or of Sender. robot: whether a robot is among them, or words for one
+    where an address should be; machine: the same, but services do not count. manager, list_, service: the first local part of that kind."""
+
+    robot: bool
+    machine: bool
+    manager: str | None
+    list_: str | None
+    service: str | None
+
+
+@remembered(256, 8192)
+def _named(value: str) -> _Named:
+    """Of a field's value, unfolded. People write more than one mail."""
+    found, broken = parse_list(value)
+    locals_ = [address.local for address in found]
+    worded = (broken or not found) and _ROBOT_TEXT.search(value) is not None
+    robots = [local for local in locals_ if is_robot(local)]
+    services = [local for local in locals_ if _SERVICE.fullmatch(local.lower())]
+    return _Named(
+        worded or bool(robots),
+        worded or any(local not in services for local in robots),
+        next(filter(_is_list_manager, locals_), None),
+        next((local for local in locals_ if _LIST_SENDER.fullmatch(local.lower())), None),
+        services[0] if services else None,
+    )
 
 
 @remembered(64)

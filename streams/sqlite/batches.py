@@ -63,10 +63,22 @@ class Pile:
 
     numbers: what the caller knows each of them by. drafts: the records themselves, where they were added as such. marks: of those that
     have a digest or a unique id. contents: the values that came with a digest. size: about the bytes of the body; size_of_headers: those
-    of them that are headers. layouts: of the headers. The rest are what the body has of each record, see BatchRow: which is the number of
-    its layout, own what it has of the headers for itself, last its value or the digest of that, length that of the value."""
+    of them that are headers; size_of_contents: of the contents, each time that they occur. layouts: of the headers. The rest are what the
+    body has of each record, see BatchRow: which is the number of its layout, own what it has of the headers for itself, last its value or
+    the digest of that, length that of the value."""
 
-    __slots__ = ("contents", "drafts", "layouts", "marks", "numbers", "size", "size_of_headers", "slot", *_MEMBERS)
+    __slots__ = (
+        "contents",
+        "drafts",
+        "layouts",
+        "marks",
+        "numbers",
+        "size",
+        "size_of_contents",
+        "size_of_headers",
+        "slot",
+        *_MEMBERS,
+    )
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
@@ -76,6 +88,7 @@ class Pile:
         self.contents: dict[bytes, bytes] = {}
         self.size = 0
         self.size_of_headers = 0
+        self.size_of_contents = 0
         self.layouts: list[Layout] = []
         self.flags: list[int] = []
         self.which: list[int] = []
@@ -120,6 +133,7 @@ class Pile:
         self.layouts += other.layouts
         self.size += other.size
         self.size_of_headers += other.size_of_headers
+        self.size_of_contents += other.size_of_contents
 
     def without(self, ranks: Container[int]) -> "Pile":
         """The pile without the records of these ranks."""
@@ -154,6 +168,7 @@ class Pile:
                 if len(digest) != DIGEST_BYTES:
                     raise ValueError(f"a digest of {len(digest)} bytes is no SHA-256")
                 self.contents[digest] = draft.value
+                self.size_of_contents += len(draft.value)
             if digest is not None or once:
                 self.marks.append(Mark(rank, digest, once or None))
 

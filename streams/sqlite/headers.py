@@ -40,11 +40,11 @@ class Layout(NamedTuple):
         if len(own) == 1:
             return (*self.before, (self.members[own[0]][0], body[at:end]), *self.after)
         headers: list[tuple[str, bytes]] = list(self.members)  # type: ignore[arg-type]  # what is None is filled in
-        sizes = self.lengths.unpack_from(body, at)
-        at += self.lengths.size
-        for place, size in zip(own, (*sizes, end - at - sum(sizes)), strict=True):
-            headers[place] = (headers[place][0], body[at : at + size])
-            at += size
+        begin = at + self.lengths.size
+        for place, size in zip(own, self.lengths.unpack_from(body, at), strict=False):  # the last one has no length of its own
+            headers[place] = (headers[place][0], body[begin : begin + size])
+            begin += size
+        headers[own[-1]] = (headers[own[-1]][0], body[begin:end])
         return tuple(headers)
 
 

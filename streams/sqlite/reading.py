@@ -130,8 +130,10 @@ class Reading:
             if shared:
                 contents = self._contents(connection, shared)
         if shared:
+            mixed = bool(records)
             records += [record_in(topic, *one, contents) for one in shared]
-            records.sort(key=attrgetter("offset"))
+            if mixed:
+                records.sort(key=attrgetter("offset"))
         return Page(records, end, size)
 
     def these(self, wanted: Mapping[int, str]) -> dict[int, Record]:

@@ -54,7 +54,7 @@ class Job:
         self.step = step
         self.piles = piles
         self.count = sum(len(pile) for pile in piles)
-        self.size = sum(pile.size + sum(map(len, pile.contents.values())) for pile in piles)
+        self.size = sum(pile.size + pile.size_of_contents for pile in piles)
         self.result: Any = None
         self.future: Future[Written] = Future()
 
