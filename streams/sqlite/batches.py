@@ -16,7 +16,8 @@ from streams.errors import Fatal, TooLarge
 from streams.log import Revision
 from streams.record import Draft, Record
 from streams.sqlite.headers import NONE, Layout, encode, layouts_in, text_of
-from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, Topic, cached_partition, partition_of
+from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, Topic, partition_of
+from streams.sqlite.spread import hashes
 
 MOST_RECORDS = 64
 MOST_BYTES = 64 << 10
@@ -62,10 +63,9 @@ class Pile:
     """Records of one slot, in order, of which a batch will be made.
 
     numbers: what the caller knows each of them by. drafts: the records themselves, where they were added as such. marks: of those that
-    have a digest or a unique id. contents: the values that came with a digest. size: about the bytes of the body; size_of_headers: those
-    of them that are headers; size_of_contents: of the contents, each time that they occur. layouts: of the headers. The rest are what the
-    body has of each record, see BatchRow: which is the number of its layout, own what it has of the headers for itself, last its value or
-    the digest of that, length that of the value."""
+    have a digest or a unique id. contents: the values that came with a digest. size: about the bytes of the body; size_of_contents: of the
+    contents, each time that they occur. layouts: of the headers. The rest are what the body has of each record, see BatchRow: which is the
+    number of its layout, own what it has of the headers for itself, last its value or the digest of that, length that of the value."""
 
     __slots__ = (
         "contents",
@@ -75,7 +75,6 @@ class Pile:
         "numbers",
         "size",
         "size_of_contents",
-        "size_of_headers",
         "slot",
         *_MEMBERS,
     )
@@ -87,7 +86,6 @@ class Pile:
         self.marks: list[Mark] = []
         self.contents: dict[bytes, bytes] = {}
         self.size = 0
-        self.size_of_headers = 0
         self.size_of_contents = 0
         self.layouts: list[Layout] = []
         self.flags: list[int] = []
@@ -118,7 +116,6 @@ class Pile:
         self.numbers.append(number)
         for member, value in zip(_MEMBERS, (flags, self.layouts.index(layout), once, key, own, last, length), strict=True):
             getattr(self, member).append(value)
-        self.size_of_headers += len(own)
         self.size += len(once) + len(key) + len(own) + len(last)
 
     def extend(self, other: "Pile") -> None:
@@ -132,31 +129,48 @@ class Pile:
             getattr(self, name).extend(which if name == "which" else getattr(other, name))
         self.layouts += other.layouts
         self.size += other.size
-        self.size_of_headers += other.size_of_headers
         self.size_of_contents += other.size_of_contents
+
+    @property
+    def size_of_headers(self) -> int:
+        """Bytes of its headers, which `size` counts, too."""
+        return sum(map(len, self.own)) + sum([layout.size for layout in self.layouts])
 
     def without(self, ranks: Container[int]) -> "Pile":
         """The pile without the records of these ranks."""
         kept = [rank for rank in range(len(self)) if rank not in ranks]
-        return self._picked(lambda some: [some[rank] for rank in kept])
+        ends = self._ends()
+        return self._picked(lambda some: [some[rank] for rank in kept], sum(ends[rank] - (ends[rank - 1] if rank else 0) for rank in kept))
 
-    def cut(self) -> Iterator["Pile"]:
-        """As many piles as its records need, in order."""
-        ends = list(accumulate(map(sum, zip(*(map(len, some) for some in (self.onces, self.keys, self.own, self.lasts)), strict=True))))
+    def cut(self, largest: int) -> Iterator["Pile"]:
+        """As many piles as its records need, in order. largest: bytes that a record may have. Raises TooLarge."""
+        ends = self._ends()
+        if ends[-1] + sum(self.lengths) + sum([layout.size for layout in self.layouts]) > largest:
+            self._check(largest)
         begin = before = 0
         while begin < len(self):
             end = max(begin + 1, min(begin + MOST_RECORDS, bisect_right(ends, before + MOST_BYTES)))
-            yield self._picked(itemgetter(slice(begin, end)))
+            yield self._picked(itemgetter(slice(begin, end)), ends[end - 1] - before)
             begin, before = end, ends[end - 1]
 
-    def _picked(self, pick: Callable[[list[Any]], list[Any]]) -> "Pile":
-        """Some of its records, which `pick` takes out of a list of something of each. Raises ValueError for a digest that is no SHA-256."""
+    def _ends(self) -> list[int]:
+        """Where the parts of each record end, counted from those of the first."""
+        return list(accumulate(map(sum, zip(*(map(len, some) for some in (self.onces, self.keys, self.own, self.lasts)), strict=True))))
+
+    def _check(self, largest: int) -> None:
+        for draft in self.drafts:
+            size = len(draft.value) + len(draft.key or b"") + sum(len(name) + len(value) for name, value in draft.headers)
+            if size > largest:
+                raise TooLarge(f"a record of {size} bytes for topic {draft.topic}: the log takes {largest}")
+
+    def _picked(self, pick: Callable[[list[Any]], list[Any]], size: int) -> "Pile":
+        """Some of its records, which `pick` takes out of a list of something of each. size: bytes of their parts. Raises ValueError for a
+        digest that is no SHA-256."""
         made = Pile(self.slot)
         made.layouts = self.layouts.copy()
         for name in ("numbers", "drafts", *_MEMBERS):
             setattr(made, name, pick(getattr(self, name)))
-        made.size_of_headers = sum(map(len, made.own)) + sum([layout.size for layout in made.layouts])
-        made.size = made.size_of_headers + sum([sum(map(len, some)) for some in (made.onces, made.keys, made.lasts)])
+        made.size = size + sum([layout.size for layout in made.layouts])
         if any(made.onces) or any(map(SHARED.__and__, made.flags)):
             made._mark()
         return made
@@ -210,11 +224,12 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
     partition that the topic does not have, and ValueError for a digest that is no SHA-256."""
     slots: dict[tuple[str, int], list[int]] = {}
     topics: dict[str, Topic] = {}
+    hashed = hashes(draft.key for draft in drafts if draft.partition is None and draft.key is not None)
     for number, draft in enumerate(drafts):
-        name, key, _, _, partition, *_ = draft
+        name, key, _, _, partition, _, _, _ = draft
         topic = topics.get(name) or topics.setdefault(name, topic_of(name))
         if partition is None:
-            partition = spread % topic.partitions if key is None else cached_partition(key, topic.partitions)
+            partition = (spread if key is None else hashed[key]) % topic.partitions
         slot = slots.get((name, partition))
         if slot is None:
             slots[name, partition] = [number]
@@ -223,18 +238,8 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
     piles: list[Pile] = []
     for (name, partition), numbers in slots.items():
         pile = _pile(topics[name].slot(partition), numbers, [drafts[number] for number in numbers])
-        _check_sizes(pile, largest)
-        piles += pile.cut()
+        piles += pile.cut(largest)
     return piles
-
-
-def _check_sizes(pile: Pile, largest: int) -> None:
-    most = max(map(sum, zip(map(len, pile.keys), map(len, pile.own), pile.lengths, strict=True)))
-    if most + max(layout.size for layout in pile.layouts) > largest:
-        for draft in pile.drafts:
-            size = len(draft.value) + len(draft.key or b"") + sum(len(name) + len(value) for name, value in draft.headers)
-            if size > largest:
-                raise TooLarge(f"a record of {size} bytes for topic {draft.topic}: the log takes {largest}")
 
 
 Entry = tuple[int, int, Layout, int, int, int, int, int]

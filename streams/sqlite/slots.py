@@ -7,11 +7,9 @@ A record's id holds topic, partition and offset, so a partition is one range of 
 Topic and partition together are called a slot.
 """
 
-from functools import lru_cache
 from typing import NamedTuple
 
 from streams.errors import TopicMissing
-from streams.record import murmur2_partition
 
 OFFSET_BITS = 38
 PARTITION_BITS = 12
@@ -42,11 +40,6 @@ def topic_of(slot: int) -> int:
 def partition_of(slot: int) -> int:
     """The partition in a slot."""
     return slot & MAX_PARTITIONS - 1
-
-
-cached_partition = lru_cache(maxsize=16384)(murmur2_partition)
-"""Most keys are mail addresses, which come again and again; the hash in Python costs more than storing the record. Outcomes have mail
-ids, which do not, so that the cache is soon as large as it may be: some 4 MiB."""
 
 
 def ranges(slot: int, start: int, end: int) -> tuple[int, int]:
