@@ -154,8 +154,11 @@ class Pile:
             begin, before = end, ends[end - 1]
 
     def _ends(self) -> list[int]:
-        """Where the parts of each record end, counted from those of the first."""
-        return list(accumulate(map(sum, zip(*(map(len, some) for some in (self.onces, self.keys, self.own, self.lasts)), strict=True))))
+        """Where the parts of each record end, counted from those of the first. Layouts count where they are several."""
+        sizes = [map(len, some) for some in (self.onces, self.keys, self.own, self.lasts)]
+        if len(self.layouts) > 1:
+            sizes.append(map([layout.size for layout in self.layouts].__getitem__, self.which))
+        return list(accumulate(map(sum, zip(*sizes, strict=True))))
 
     def _check(self, largest: int) -> None:
         for draft in self.drafts:
@@ -167,9 +170,13 @@ class Pile:
         """Some of its records, which `pick` takes out of a list of something of each. size: bytes of their parts. Raises ValueError for a
         digest that is no SHA-256."""
         made = Pile(self.slot)
-        made.layouts = self.layouts.copy()
         for name in ("numbers", "drafts", *_MEMBERS):
             setattr(made, name, pick(getattr(self, name)))
+        made.layouts = self.layouts.copy()
+        if len(self.layouts) > 1:
+            used = sorted(set(made.which))
+            made.layouts = [self.layouts[number] for number in used]
+            made.which = [used.index(number) for number in made.which]
         made.size = size + sum([layout.size for layout in made.layouts])
         if any(made.onces) or any(map(SHARED.__and__, made.flags)):
             made._mark()

@@ -48,7 +48,6 @@ class Layout(NamedTuple):
         return tuple(headers)
 
 
-@lru_cache(maxsize=1024)
 def _layout(members: tuple[Member, ...]) -> Layout:
     listed = [name if value is None else [name, value.decode("iso-8859-1")] for name, value in members]
     own = tuple(place for place, (_, value) in enumerate(members) if value is None)
@@ -62,14 +61,24 @@ def _layout(members: tuple[Member, ...]) -> Layout:
 NONE = _layout(())
 """Of records without headers."""
 
+_known_layout = lru_cache(maxsize=1024)(_layout)
+_LONGEST_KNOWN = 4096
+"""Bytes of a layout that is kept in memory: a foreign producer may give its headers any number of names, of any length."""
 
-@lru_cache(maxsize=1024)
+
 def layouts_in(text: bytes) -> tuple[Layout, ...]:
     """The layouts of a batch. Raises ValueError where the text is of none."""
+    return _known_layouts(text) if len(text) <= _LONGEST_KNOWN else _layouts(text)
+
+
+def _layouts(text: bytes) -> tuple[Layout, ...]:
     try:
         return tuple(_layout(tuple(map(_member, listed))) for listed in json.loads(text))
     except TypeError as error:
         raise ValueError(f"no layouts: {error}") from error
+
+
+_known_layouts = lru_cache(maxsize=1024)(_layouts)
 
 
 def _member(listed: str | list[str]) -> Member:
@@ -140,7 +149,7 @@ def _encoded(columns: Sequence[_Column], count: int) -> tuple[Layout, Sequence[b
         else:
             members.append((pairs[0][0], None))
             own.append([value for _, value in pairs])
-    layout = _layout(tuple(members))
+    layout = (_known_layout if sum([len(name) for name, _ in members]) <= _LONGEST_KNOWN else _layout)(tuple(members))
     if len(own) < 2:
         return layout, own[0] if own else [b""] * count
     lengths = zip(*(map(len, values) for values in own[:-1]), strict=True)

@@ -11,7 +11,7 @@ from streams.errors import Fatal, TooLarge
 from streams.log import Revision
 from streams.record import Draft, Record
 from streams.sqlite.batches import MOST_BYTES, MOST_RECORDS, BatchRow, Pile, entries, once_in, pack, record_in, revised
-from streams.sqlite.headers import LONGEST_ALIKE
+from streams.sqlite.headers import LONGEST_ALIKE, _known_layout, _known_layouts
 from streams.sqlite.slots import Topic
 
 TOPICS = {"a": Topic(1, "a", 1), "b": Topic(2, "b", 3)}
@@ -121,6 +121,21 @@ def test_what_all_headers_have_alike_is_stored_once_but_for_long_values() -> Non
     body = pile.batch(0, TIME, {}).body
     assert (body.count(b"s" * LONGEST_ALIKE), body.count(b"l" * LONGEST_ALIKE)) == (1, 20)
     assert [record.headers for record in records(pile.batch(0, TIME, {}), {})] == [draft.headers for draft in some]
+
+
+def test_names_that_nobody_else_has_neither_fill_batches_nor_memory() -> None:
+    """A foreign producer may write any headers."""
+    some = [Draft("a", None, b"", ((f"{number}".zfill(5000), b"v"),)) for number in range(100)]
+    before = known()
+    piles = packed(*some)
+    bodies = [pile.batch(0, TIME, {}).body for pile in piles]
+    assert [record_in("a", TIME, body, entry, {}).headers for body in bodies for entry in entries(0, body)] == [one.headers for one in some]
+    assert (len(piles), sum(map(len, bodies)) < 600_000, known()) == (8, True, before)
+
+
+def known() -> tuple[int, int]:
+    """How many layouts are kept in memory."""
+    return _known_layout.cache_info().misses, _known_layouts.cache_info().misses
 
 
 def test_a_batch_is_not_so_large_that_reading_one_record_of_it_would_cost_too_much() -> None:
