@@ -7,7 +7,9 @@ folder once.
 
 import os
 import re
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from handlers.batch import Batch, Handler
@@ -20,6 +22,12 @@ REPEATS_AFTER_START = 50
 """Batches after a start or a rebalance for which repeats are looked for in cur/, where a mail reader may have moved them. A repeat is
 something that was in hand when a worker died, so it comes among the first ones."""
 
+ABANDONED_SECONDS = 36 * 3600.0
+"""Age of a file in tmp/ that nobody writes any more (https://cr.yp.to/proto/maildir.html, "36 hours")."""
+
+_OURS = re.compile(r"[0-9a-f]{32}(?:\.[0-9]+){1,2}")
+"""Names of files in tmp/ that handlers of ours write."""
+
 # Controls and line ends stand in an address only where somebody means harm (a quoted local part may hold them).
 _HARMFUL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -31,16 +39,20 @@ class MaildirHandler(Handler):
         self.name = name
         self._path = path
         self._suspicious = 0
+        self._swept = False
 
     def afresh(self) -> None:
         """See Handler."""
         self._suspicious = REPEATS_AFTER_START
+        self._swept = False
 
     def handle(self, batch: Batch) -> None:
         """See Handler. The words are said when everything is durable."""
         written: list[tuple[int, str]] = []
         try:
             self._prepare()
+            if not self._swept:
+                self._sweep()
             read = self._read() if self._suspicious else frozenset()
             for place, mail in _mails(batch):
                 if mail.idempotency_key not in read:
@@ -61,6 +73,14 @@ class MaildirHandler(Handler):
         if missing:
             sync(self._path)
             sync(self._path.parent)
+
+    def _sweep(self) -> None:
+        """Takes away what a worker that was killed has left in tmp/."""
+        self._swept = True
+        for entry in os.scandir(self._path / "tmp"):
+            with suppress(FileNotFoundError):
+                if _OURS.fullmatch(entry.name) and time.time() - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS:
+                    os.unlink(entry)
 
     def _read(self) -> frozenset[str]:
         """The names, without flags, of what mail readers have taken over into cur/."""

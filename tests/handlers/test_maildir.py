@@ -4,6 +4,7 @@ import mailbox
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,18 @@ def test_a_repeat_of_what_a_reader_has_moved_is_not_delivered_again(made: Handle
     assert outcomes(made.process([record, routed(2)])) == ["handled", "handled"]
     assert name not in files(tmp_path)
     assert len(files(tmp_path)) == 1
+
+
+def test_what_a_killed_worker_left_in_tmp_goes_after_36_hours_and_nothing_else(made: HandlerStage, tmp_path: Path) -> None:
+    key, long_ago = "0123456789abcdef" * 2, time.time() - 36 * 3600 - 60
+    (tmp_path / "box" / "tmp").mkdir(parents=True)
+    names = [f"{key}.17", f"{key}.3.17", f"{key}.18", "1795981531.M1P2.host"]
+    for name in names:
+        (tmp_path / "box" / "tmp" / name).write_bytes(b"half a mail")
+        if name != f"{key}.18":
+            os.utime(tmp_path / "box" / "tmp" / name, (long_ago, long_ago))
+    made.process([routed(1)])
+    assert {path.name for path in (tmp_path / "box" / "tmp").iterdir()} == set(names[2:])
 
 
 def test_a_folder_that_cannot_be_written_holds_the_role(stage: MakeStage, tmp_path: Path) -> None:
