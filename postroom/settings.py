@@ -188,10 +188,6 @@ class RoutingSettings(_Section):
     original_recipient_headers: tuple[FieldName, ...] = ("X-Original-To",)
 
 
-_OWN_KEYS = {"python": "python", "maildir": "path", "command": "command", "webhook": "url"}
-"""What each kind of handler needs, and no other kind knows."""
-
-
 class HandlerSettings(_Section):
     """[handlers.<name>]"""
 
@@ -214,12 +210,9 @@ class HandlerSettings(_Section):
 
     @model_validator(mode="after")
     def _complete(self) -> "HandlerSettings":
-        needed = _OWN_KEYS.get(self.use)
+        needed = {"python": "python", "maildir": "path", "command": "command", "webhook": "url"}.get(self.use)
         if needed and not getattr(self, needed):
             raise ValueError(f'use = "{self.use}" needs the key {needed}')
-        for use, key in _OWN_KEYS.items():
-            if use != self.use and getattr(self, key) is not None:
-                raise ValueError(f'the key {key} is for use = "{use}", and this one has use = "{self.use}": leave one of them out')
         if not self.domains:
             raise ValueError('domains is empty: name the domains whose mail comes here, for example ["bugs.example.org"]')
         return self

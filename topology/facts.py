@@ -2,11 +2,12 @@
 
 Frozen values; encode and decode stand beside the fields. Times are RFC 3339 in UTC with milliseconds, addresses are as compared
 (`topology.address`), digests are lower-case hex. What any release wrote stays readable: older versions are upcast step by step
-when read, unknown members are kept, and a newer major version raises `streams.faults.Newer` (golden files hold that line).
+when read, unknown members are kept, and a newer major version raises `streams.faults.Newer` (golden files hold that line). What has its
+default is not written, which is a fifth of a document; older ones have it, and say the same.
 """
 
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
@@ -284,6 +285,11 @@ class Facts:
         return made
 
 
+def in_full(document: dict[str, Any]) -> dict[str, Any]:
+    """A facts document with those members of its parts, too, that are not written because they have their defaults."""
+    return {name: _WHOLE[name] | part if name in _WHOLE and isinstance(part, dict) else part for name, part in document.items()}
+
+
 _MEMBERS = ("envelope", "screening", "authentication", "route", "outcome", "reply", "repeated", "replay")
 _FIELDS = ("envelope", "raw", *_MEMBERS[1:])
 
@@ -298,10 +304,12 @@ def _reader(kind: type) -> Any:
     """A function that builds a frozen value from its JSON object: lists become tuples, fields of it that we do not know are left
     out (the document as written keeps them). Raises ValueError."""
     known = tuple(f.name for f in fields(kind))
+    every = frozenset(known)
+    required = frozenset(f.name for f in fields(kind) if f.default is MISSING)
     tuples = [f.name for f in fields(kind) if str(f.type).startswith("tuple")]
 
     def read(value: dict[str, Any]) -> Any:
-        if (*value,) != known:  # another version's, or none: the defaults of what is missing, or the words for it
+        if not required <= value.keys() <= every:  # another version's, or none: the defaults of what is missing, or the words for it
             value = {name: part for name, part in value.items() if name in known}
             for name in tuples:
                 if name in value:
@@ -311,7 +319,8 @@ def _reader(kind: type) -> Any:
             except TypeError as error:
                 raise ValueError(f"not a facts document: {error}") from error
         for name in tuples:
-            value[name] = tuple(value[name])
+            if name in value:
+                value[name] = tuple(value[name])
         made: Any = object.__new__(kind)
         object.__setattr__(made, "__dict__", value)  # six times as fast as the call
         return made
@@ -319,16 +328,28 @@ def _reader(kind: type) -> Any:
     return read
 
 
-_TYPES = {
-    "envelope": _reader(Envelope),
-    "screening": _reader(Screening),
-    "authentication": _reader(Authentication),
-    "route": _reader(Route),
-    "outcome": _reader(Outcome),
-    "reply": _reader(ReplyEvent),
-    "repeated": _reader(Repeated),
-    "replay": _reader(Replay),
+_KINDS: dict[str, type] = {
+    "envelope": Envelope,
+    "screening": Screening,
+    "authentication": Authentication,
+    "route": Route,
+    "outcome": Outcome,
+    "reply": ReplyEvent,
+    "repeated": Repeated,
+    "replay": Replay,
 }
+_TYPES = {name: _reader(kind) for name, kind in _KINDS.items()}
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    """What its fields are where nothing is said, in their order; None where something always is."""
+    made: dict[str, Any] = {}
+    for one in fields(kind):
+        made[one.name] = one.default if one.default is not MISSING else None if one.default_factory is MISSING else one.default_factory()
+    return made
+
+
+_WHOLE = {name: _defaults(kind) for name, kind in _KINDS.items()}
 
 
 def _upcast(document: dict[str, Any], version: str) -> dict[str, Any]:

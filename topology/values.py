@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 def quickly_made(kind: type[T]) -> type[T]:
     """Gives a frozen dataclass without slots another `__init__`, of the same parameters, that fills the instance's dict. Its values are as
-    frozen as before."""
+    frozen as before. What has its default stays with the class: it takes no room, and orjson does not write it."""
     known: dict[str, Any] = {"MISSING": MISSING}
     parameters, lines = ["self"], ["own = self.__dict__"]
     for member in fields(kind):  # type: ignore[arg-type]  # a class that is no dataclass is refused when it is defined
@@ -24,6 +24,8 @@ def quickly_made(kind: type[T]) -> type[T]:
         elif member.default is not MISSING:
             known[f"default_{name}"] = member.default
             parameters.append(f"{name}=default_{name}")
+            lines.append(f"if {name} is not default_{name}: own[{name!r}] = {name}")
+            continue
         else:
             parameters.append(name)
         lines.append(f"own[{name!r}] = {value}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from postroom.reading.gathering import Mail
 from postroom.reading.render import Part
-from topology.facts import rfc3339
+from topology.facts import in_full, rfc3339
 from topology.ports import Archive
 
 
@@ -28,7 +28,7 @@ def as_document(mail: Mail) -> dict[str, Any]:
         }
         for entry in mail.entries
     ]
-    return {"mail_id": mail.mail_id, "warnings": mail.warnings, "facts": mail.current, "records": records}
+    return {"mail_id": mail.mail_id, "warnings": mail.warnings, "facts": [in_full(facts) for facts in mail.current], "records": records}
 
 
 def bytes_of(mail: Mail, archive: Archive) -> bytes:

@@ -29,7 +29,7 @@ _GENERATION = re.compile(rb',"replay":\{"generation":(\d{1,18})[,}]')
 _ROUTE = re.compile(rb',"route":\{"delivery_id":"([0-9a-f]{32})"')
 _OUTCOME = re.compile(
     rb',"outcome":\{"status":"[a-z]+","reason":(?:null|"[a-z-]+"),"outcome_id":"[0-9a-f]+","delivery_id":"([0-9a-f]{32})","stage":"([^"\\]*)"'
-    rb',"decided_at":"[^"\\]*","recipient":(null|")'
+    rb',"decided_at":"[^"\\]*"(,"recipient":")?'
 )
 
 
@@ -87,6 +87,6 @@ def routed_delivery(data: bytes) -> str | None:
 def outcome_of(data: bytes) -> Ending | None:
     """What an outcome is of; None where there is none."""
     if found := _OUTCOME.search(data):
-        return Ending(found[1].decode(), found[2].decode(), found[3] == b"null")
+        return Ending(found[1].decode(), found[2].decode(), found[3] is None)
     outcome = document(data).get("outcome") if b'"outcome":' in data else None
     return Ending(outcome["delivery_id"], outcome["stage"], outcome.get("recipient") is None) if outcome else None

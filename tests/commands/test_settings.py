@@ -56,10 +56,6 @@ HANDLER = '[handlers.foo]\nuse = "maildir"\npath = "foo/"\n'
         (HANDLER + 'domains = ["foo.com"]\nretry_delays = []', "[handlers.foo] retry_delays: the list is too short"),
         (HANDLER + 'domains = ["foo.com"]\nretry_delays = [1, 2, 3, 4]', "[handlers.foo] retry_delays: the list is too long: it takes 3"),
         ('[handlers.foo]\nuse = "maildir"\ndomains = ["foo.com"]', '[handlers.foo]: use = "maildir" needs the key path'),
-        (
-            '[handlers.foo]\nuse = "python"\npython = "m:f"\npath = "foo/"\ndomains = ["foo.com"]',
-            '[handlers.foo]: the key path is for use = "maildir", and this one has use = "python": leave one of them out',
-        ),
         (HANDLER + 'domains = ["foo.com", "a b"]', "[handlers.foo] domains: 'a b' is no domain: write example.org, *.example.org or *"),
         (HANDLER.replace('"foo/"', "5") + 'domains = ["foo.com"]', "[handlers.foo] path: this is a path: write it in quotes"),
         ('log = "sqlite:///x"', "[log]: this is a section: write [log], in one pair of brackets, and its keys below"),

@@ -8,7 +8,21 @@ import pytest
 
 from streams.faults import Newer
 from streams.record import Position
-from topology.facts import Authentication, Envelope, Facts, Outcome, Repeated, Replay, ReplyEvent, Route, Screening, cut, rfc3339, to_ms
+from topology.facts import (
+    Authentication,
+    Envelope,
+    Facts,
+    Outcome,
+    Repeated,
+    Replay,
+    ReplyEvent,
+    Route,
+    Screening,
+    cut,
+    in_full,
+    rfc3339,
+    to_ms,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -67,6 +81,24 @@ def test_what_a_release_wrote_stays_readable(file: Path) -> None:
 
 def test_encode_and_decode_are_inverse() -> None:
     assert Facts.decode(full().encode()) == full()
+
+
+def test_what_has_its_default_is_not_written_and_reads_the_same_as_where_it_is() -> None:
+    facts = Facts(Envelope("m" * 32, None, (), "2026-03-02T10:00:00.123Z", "lmtp", 3, "0" * 64), None, Screening(silence="list"))
+    document = json.loads(facts.encode())
+    assert document["screening"] == {"silence": "list"}
+    assert list(document["envelope"]) == ["mail_id", "sender", "recipients", "received_at", "via", "size", "digest"]
+    whole = in_full(document)
+    assert whole["screening"] == {"rule": None, "field": None, "silence": "list", "recipients": (), "subject": None, "warnings": ()}
+    assert (whole["envelope"]["truncated"], whole["envelope"]["archived"]) == (False, None)
+    assert Facts.decode(facts.encode()) == Facts.decode(orjson.dumps(whole)) == facts
+    assert Facts.decode(facts.encode()).encode() == facts.encode()
+
+
+def test_a_document_in_full_keeps_what_we_do_not_know() -> None:
+    document = {"version": "1.7", "envelope": {"mail_id": "m", "shape": "round"}, "stamp": {"a": 1}, "route": None}
+    whole = in_full(document)
+    assert (whole["envelope"]["shape"], whole["stamp"], whole["route"], whole["version"]) == ("round", {"a": 1}, None, "1.7")
 
 
 def test_a_stage_adds_its_member_and_changes_no_other() -> None:
