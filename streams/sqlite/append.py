@@ -126,15 +126,15 @@ def _put_contents(connection: sqlite3.Connection, contents: dict[bytes, bytes]) 
     through it for a while."""
     places: dict[bytes, int] = {}
     missing: list[bytes] = []
+    following = 0
     for chunk, size in _chunks(list(contents), 1):
-        (found,) = connection.execute(_places(size), (*chunk, *[None] * (size - len(chunk)))).fetchone()
+        found, following = connection.execute(_places(size), (*chunk, *[None] * (size - len(chunk)))).fetchone()
         for digest, place in zip(chunk, json.loads(found), strict=False):  # the padding has places, too
             if place is None:
                 missing.append(digest)
             else:
                 places[digest] = place
     if missing:
-        (following,) = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM contents").fetchone()
         places.update(zip(missing, range(following, following + len(missing)), strict=True))
         _insert_rows(connection, _CONTENTS, 3, [part for digest in missing for part in (places[digest], digest, contents[digest])])
     return places
@@ -142,7 +142,9 @@ def _put_contents(connection: sqlite3.Connection, contents: dict[bytes, bytes]) 
 
 @cache
 def _places(size: int) -> str:
-    return f"SELECT json_group_array((SELECT id FROM contents WHERE digest = column1)) FROM (VALUES {','.join(['(?)'] * size)})"
+    rows = ",".join(["(?)"] * size)
+    return f"""SELECT json_group_array((SELECT id FROM contents WHERE digest = column1)), (SELECT coalesce(max(id), 0) + 1 FROM contents)
+        FROM (VALUES {rows})"""
 
 
 def _fresh(pile: Pile, first: int, known: dict[tuple[int, bytes], int], repeats: dict[int, int]) -> Pile:

@@ -6,16 +6,14 @@ cost too much. Batches are made a member at a time and not a record at a time, f
 """
 
 import struct
-from bisect import bisect_right
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from itertools import accumulate, chain
-from operator import itemgetter
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import NamedTuple
 
 from streams.errors import Fatal, TooLarge
 from streams.log import Revision
 from streams.record import Draft, Record
-from streams.sqlite.headers import NONE, Layout, encode, layouts_in, text_of
+from streams.sqlite.headers import NONE, Layout, encode, layouts_in, sizes, text_of
 from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, Topic, partition_of
 from streams.sqlite.spread import hashes
 
@@ -56,173 +54,96 @@ class Mark(NamedTuple):
     once: bytes | None
 
 
-_MEMBERS = ("flags", "which", "onces", "keys", "own", "lasts", "lengths")
-
-
 class Pile:
-    """Records of one slot, in order, of which a batch will be made.
+    """Drafts for one slot, in order, of which a batch will be made.
 
-    numbers: what the caller knows each of them by. drafts: the records themselves, where they were added as such. marks: of those that
-    have a digest or a unique id. contents: the values that came with a digest. size: about the bytes of the body; size_of_contents: of the
-    contents, each time that they occur. layouts: of the headers. The rest are what the body has of each record, see BatchRow: which is the
-    number of its layout, own what it has of the headers for itself, last its value or the digest of that, length that of the value."""
+    numbers: what the caller knows each of them by. marks: of those that have a digest or a unique id. contents: the values that came with
+    a digest. size: about the bytes of the body; size_of_headers: those of them that are headers; size_of_contents: of the contents, each
+    time that they occur. Raises ValueError for a digest that is no SHA-256."""
 
-    __slots__ = (
-        "contents",
-        "drafts",
-        "layouts",
-        "marks",
-        "numbers",
-        "size",
-        "size_of_contents",
-        "slot",
-        *_MEMBERS,
-    )
+    __slots__ = ("contents", "drafts", "marks", "numbers", "size", "size_of_contents", "size_of_headers", "slot")
 
-    def __init__(self, slot: int) -> None:
+    def __init__(self, slot: int, numbers: list[int], drafts: list[Draft], size: int, size_of_headers: int) -> None:
         self.slot = slot
-        self.numbers: list[int] = []
-        self.drafts: list[Draft] = []
+        self.numbers = numbers
+        self.drafts = drafts
         self.marks: list[Mark] = []
         self.contents: dict[bytes, bytes] = {}
-        self.size = 0
+        self.size = size
+        self.size_of_headers = size_of_headers
         self.size_of_contents = 0
-        self.layouts: list[Layout] = []
-        self.flags: list[int] = []
-        self.which: list[int] = []
-        self.onces: list[bytes] = []
-        self.keys: list[bytes] = []
-        self.own: list[bytes] = []
-        self.lasts: list[bytes] = []
-        self.lengths: list[int] = []
+        for rank, draft in enumerate(drafts):
+            _, _, value, _, _, _, digest, once = draft
+            if digest is not None:
+                if len(digest) != DIGEST_BYTES:
+                    raise ValueError(f"a digest of {len(digest)} bytes is no SHA-256")
+                self.contents[digest] = value
+                self.size_of_contents += len(value)
+                self.marks.append(Mark(rank, digest, once or None))
+            elif once:
+                self.marks.append(Mark(rank, None, once))
 
     def __len__(self) -> int:
         """Its records."""
         return len(self.numbers)
 
-    @property
-    def live(self) -> int:
-        """See BatchRow."""
-        return int(any(not flags & CARRIED for flags in self.flags))
-
     def takes(self, records: int, size: int) -> bool:
         """Whether so many more records, of so many bytes together, belong to the same batch."""
         return not self.numbers or (len(self.numbers) + records <= MOST_RECORDS and self.size + size <= MOST_BYTES)
 
-    def put(self, number: int, flags: int, once: bytes, key: bytes, layout: Layout, own: bytes, last: bytes, length: int) -> None:
-        """Puts a record behind its own. last: the value, or the digest of one that is SHARED. length: bytes of the value."""
-        if layout not in self.layouts:
-            self.layouts.append(layout)
-        self.numbers.append(number)
-        for member, value in zip(_MEMBERS, (flags, self.layouts.index(layout), once, key, own, last, length), strict=True):
-            getattr(self, member).append(value)
-        self.size += len(once) + len(key) + len(own) + len(last)
-
     def extend(self, other: "Pile") -> None:
-        """Puts the records of another pile of the slot, maybe another caller's, behind its own."""
-        self.marks += [mark._replace(rank=len(self) + mark.rank) for mark in other.marks]
+        """Puts the drafts of another pile of the slot, maybe another caller's, behind its own."""
+        self.marks += [Mark(len(self) + rank, digest, once) for rank, digest, once in other.marks]
         self.contents |= other.contents
         self.numbers += other.numbers
         self.drafts += other.drafts
-        which = [len(self.layouts) + number for number in other.which]
-        for name in _MEMBERS:
-            getattr(self, name).extend(which if name == "which" else getattr(other, name))
-        self.layouts += other.layouts
         self.size += other.size
+        self.size_of_headers += other.size_of_headers
         self.size_of_contents += other.size_of_contents
 
-    @property
-    def size_of_headers(self) -> int:
-        """Bytes of its headers, which `size` counts, too."""
-        return sum(map(len, self.own)) + sum([layout.size for layout in self.layouts])
-
     def without(self, ranks: Container[int]) -> "Pile":
-        """The pile without the records of these ranks."""
+        """The pile without the drafts of these ranks; its sizes stay."""
         kept = [rank for rank in range(len(self)) if rank not in ranks]
-        ends = self._ends()
-        return self._picked(lambda some: [some[rank] for rank in kept], sum(ends[rank] - (ends[rank - 1] if rank else 0) for rank in kept))
-
-    def cut(self, largest: int) -> Iterator["Pile"]:
-        """As many piles as its records need, in order. largest: bytes that a record may have. Raises TooLarge."""
-        ends = self._ends()
-        if ends[-1] + sum(self.lengths) + sum([layout.size for layout in self.layouts]) > largest:
-            self._check(largest)
-        begin = before = 0
-        while begin < len(self):
-            end = max(begin + 1, min(begin + MOST_RECORDS, bisect_right(ends, before + MOST_BYTES)))
-            yield self._picked(itemgetter(slice(begin, end)), ends[end - 1] - before)
-            begin, before = end, ends[end - 1]
-
-    def _ends(self) -> list[int]:
-        """Where the parts of each record end, counted from those of the first. Layouts count where they are several."""
-        sizes = [map(len, some) for some in (self.onces, self.keys, self.own, self.lasts)]
-        if len(self.layouts) > 1:
-            sizes.append(map([layout.size for layout in self.layouts].__getitem__, self.which))
-        return list(accumulate(map(sum, zip(*sizes, strict=True))))
-
-    def _check(self, largest: int) -> None:
-        for draft in self.drafts:
-            size = len(draft.value) + len(draft.key or b"") + sum(len(name) + len(value) for name, value in draft.headers)
-            if size > largest:
-                raise TooLarge(f"a record of {size} bytes for topic {draft.topic}: the log takes {largest}")
-
-    def _picked(self, pick: Callable[[list[Any]], list[Any]], size: int) -> "Pile":
-        """Some of its records, which `pick` takes out of a list of something of each. size: bytes of their parts. Raises ValueError for a
-        digest that is no SHA-256."""
-        made = Pile(self.slot)
-        for name in ("numbers", "drafts", *_MEMBERS):
-            setattr(made, name, pick(getattr(self, name)))
-        made.layouts = self.layouts.copy()
-        if len(self.layouts) > 1:
-            used = sorted(set(made.which))
-            made.layouts = [self.layouts[number] for number in used]
-            made.which = [used.index(number) for number in made.which]
-        made.size = size + sum([layout.size for layout in made.layouts])
-        if any(made.onces) or any(map(SHARED.__and__, made.flags)):
-            made._mark()
-        return made
-
-    def _mark(self) -> None:
-        for rank, (draft, once) in enumerate(zip(self.drafts, self.onces, strict=True)):
-            digest = draft.digest
-            if digest is not None:
-                if len(digest) != DIGEST_BYTES:
-                    raise ValueError(f"a digest of {len(digest)} bytes is no SHA-256")
-                self.contents[digest] = draft.value
-                self.size_of_contents += len(draft.value)
-            if digest is not None or once:
-                self.marks.append(Mark(rank, digest, once or None))
+        drafts = [self.drafts[rank] for rank in kept]
+        return Pile(self.slot, [self.numbers[rank] for rank in kept], drafts, self.size, self.size_of_headers)
 
     def batch(self, first: int, time: int, places: Mapping[bytes, int]) -> BatchRow:
         """The row, its first record having that id. places: where the values that came with a digest lie in the table contents."""
-        text = text_of(self.layouts)
-        entries = zip(self.flags, self.which, map(len, self.onces), map(len, self.keys), map(len, self.own), self.lengths, strict=True)
-        head = struct.pack(f"<{2 + 6 * len(self)}I", len(self), len(text), *chain.from_iterable(entries))
-        lasts = self.lasts
-        if any(map(SHARED.__and__, self.flags)):
-            lasts = [_REFERENCE.pack(last, places[last]) if flags & SHARED else last for flags, last in zip(self.flags, lasts, strict=True)]
-        parts = chain.from_iterable(zip(self.onces, self.keys, self.own, lasts, strict=True))
-        return BatchRow(first, time, self.live, b"".join((head, text, *parts)))
+        _, keys, values, headers, _, carried, digests, uniques = zip(*self.drafts, strict=True)
+        flags = [CARRIED | KEYED if one else KEYED for one in carried]
+        if None in keys:
+            flags = [one & ~KEYED if key is None else one for one, key in zip(flags, keys, strict=True)]
+        lasts: Sequence[bytes] = values
+        if digests.count(None) < len(digests):
+            flags = [one if digest is None else one | SHARED for one, digest in zip(flags, digests, strict=True)]
+            lasts = [
+                value if digest is None else _REFERENCE.pack(digest, places[digest]) for value, digest in zip(values, digests, strict=True)
+            ]
+        layouts, which, own = encode(headers)
+        onces = [unique or b"" for unique in uniques]
+        return _row(first, time, layouts, _Members(flags, which, onces, [key or b"" for key in keys], own, lasts, [*map(len, values)]))
 
 
-def _pile(slot: int, numbers: Sequence[int], drafts: Sequence[Draft]) -> Pile:
-    """A pile of drafts of a slot, one at least, without marks and sizes. An empty unique id is none."""
-    _, keys, values, headers, _, carried, digests, uniques = zip(*drafts, strict=True)
-    made = Pile(slot)
-    made.numbers, made.drafts = [*numbers], [*drafts]
-    made.layouts, made.which, own = encode(headers)
-    made.own = [*own]
-    made.onces = [unique or b"" for unique in uniques]
-    made.keys = [key or b"" for key in keys]
-    made.lengths = [*map(len, values)]
-    made.flags = [CARRIED | KEYED if one else KEYED for one in carried]
-    if None in keys:
-        made.flags = [flags & ~KEYED if key is None else flags for flags, key in zip(made.flags, keys, strict=True)]
-    made.lasts = [*values]
-    if digests.count(None) < len(digests):
-        made.flags = [flags if digest is None else flags | SHARED for flags, digest in zip(made.flags, digests, strict=True)]
-        made.lasts = [value if digest is None else digest for value, digest in zip(values, digests, strict=True)]
-    return made
+class _Members(NamedTuple):
+    """What the body has of each record, see BatchRow: which is the number of its layout, own what it has of the headers for itself, last
+    its value or the reference to it, length that of the value."""
+
+    flags: Sequence[int]
+    which: Sequence[int]
+    onces: Sequence[bytes]
+    keys: Sequence[bytes]
+    own: Sequence[bytes]
+    lasts: Sequence[bytes]
+    lengths: Sequence[int]
+
+
+def _row(first: int, time: int, layouts: Sequence[Layout], members: _Members) -> BatchRow:
+    flags, which, onces, keys, own, lasts, lengths = members
+    text = text_of(layouts)
+    entries = zip(flags, which, map(len, onces), map(len, keys), map(len, own), lengths, strict=True)
+    head = struct.pack(f"<{2 + 6 * len(flags)}I", len(flags), len(text), *chain.from_iterable(entries))
+    parts = chain.from_iterable(zip(onces, keys, own, lasts, strict=True))
+    return BatchRow(first, time, int(not all(map(CARRIED.__and__, flags))), b"".join((head, text, *parts)))
 
 
 def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int, largest: int) -> list[Pile]:
@@ -231,7 +152,7 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
     partition that the topic does not have, and ValueError for a digest that is no SHA-256."""
     slots: dict[tuple[str, int], list[int]] = {}
     topics: dict[str, Topic] = {}
-    hashed = hashes(draft.key for draft in drafts if draft.partition is None and draft.key is not None)
+    hashed = hashes([draft.key for draft in drafts if draft.partition is None and draft.key is not None])
     for number, draft in enumerate(drafts):
         name, key, _, _, partition, _, _, _ = draft
         topic = topics.get(name) or topics.setdefault(name, topic_of(name))
@@ -242,11 +163,33 @@ def pack(drafts: Sequence[Draft], topic_of: Callable[[str], Topic], spread: int,
             slots[name, partition] = [number]
         else:
             slot.append(number)
-    piles: list[Pile] = []
-    for (name, partition), numbers in slots.items():
-        pile = _pile(topics[name].slot(partition), numbers, [drafts[number] for number in numbers])
-        piles += pile.cut(largest)
-    return piles
+    return [
+        pile
+        for (name, partition), numbers in slots.items()
+        for pile in _piles(topics[name].slot(partition), numbers, [drafts[number] for number in numbers], largest)
+    ]
+
+
+def _piles(slot: int, numbers: list[int], drafts: list[Draft], largest: int) -> Iterator[Pile]:
+    """Drafts of a slot in as many piles as they need."""
+    alike, own = sizes([draft.headers for draft in drafts])
+    begin = size = headers = 0
+    for rank, (draft, size_of_headers) in enumerate(zip(drafts, own, strict=True)):
+        _, key, value, _, _, _, digest, _ = draft
+        part = size_of_headers + (len(key) if key else 0)
+        if alike + part + len(value) > largest:
+            raise TooLarge(f"a record of {alike + part + len(value)} bytes for topic {draft.topic}: the log takes {largest}")
+        part += len(value) if digest is None else _REFERENCE.size
+        if rank > begin and (rank - begin == MOST_RECORDS or size + part > MOST_BYTES):
+            yield Pile(slot, numbers[begin:rank], drafts[begin:rank], alike + size, alike + headers)
+            begin, size, headers = rank, 0, 0
+        size += part
+        headers += size_of_headers
+    yield (
+        Pile(slot, numbers[begin:], drafts[begin:], alike + size, alike + headers)
+        if begin
+        else Pile(slot, numbers, drafts, alike + size, alike + headers)
+    )
 
 
 Entry = tuple[int, int, Layout, int, int, int, int, int]
@@ -323,8 +266,7 @@ def record_in(topic: str, time: int, body: bytes, entry: Entry, contents: Mappin
 def revised(row: BatchRow, changes: Mapping[int, Revision | None]) -> list[BatchRow]:
     """What becomes of a batch with the records of these ids changed, or without them (None): none, or several where values have grown.
     Those that go from the beginning or the end leave nothing behind, others an entry that is GONE."""
-    made: list[tuple[int, Pile]] = []
-    places: dict[bytes, int] = {}
+    made: list[_Revised] = []
     behind = row.first
     for entry in entries(row.first, row.body):
         number, flags, layout, at, named, headed, end, size = entry
@@ -335,15 +277,36 @@ def revised(row: BatchRow, changes: Mapping[int, Revision | None]) -> list[Batch
         elif number in changes:
             continue
         else:
-            own, last = row.body[headed:end], row.body[end : end + size]
-            if flags & SHARED:
-                last, places[last] = reference_in(row.body, entry)
+            own, last = row.body[headed:end], row.body[end : end + (_REFERENCE.size if flags & SHARED else size)]
         once, key = row.body[at:named], row.body[named:headed]
-        if not made or not made[-1][1].takes(number - behind + 1, len(once) + len(key) + len(own) + len(last)):
-            made.append((number, Pile(row.first >> OFFSET_BITS)))
+        if not made or not made[-1].takes(number - behind + 1, len(once) + len(key) + len(own) + len(last)):
+            made.append(_Revised(number))
         else:
-            for gone in range(behind, number):
-                made[-1][1].put(gone, GONE | CARRIED, b"", b"", NONE, b"", b"", 0)
-        made[-1][1].put(number, flags, once, key, layout, own, last, size)
+            for _ in range(behind, number):
+                made[-1].put(GONE | CARRIED, b"", b"", NONE, b"", b"", 0)
+        made[-1].put(flags, once, key, layout, own, last, size)
         behind = number + 1
-    return [pile.batch(first, row.time, places) for first, pile in made]
+    return [one.row(row.time) for one in made]
+
+
+class _Revised:
+    """A batch that is made of another's records. first: the id of its first."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._layouts: list[Layout] = []
+        self._records: list[tuple[int, int, bytes, bytes, bytes, bytes, int]] = []
+        self._size = 0
+
+    def takes(self, records: int, size: int) -> bool:
+        return len(self._records) + records <= MOST_RECORDS and self._size + size <= MOST_BYTES
+
+    def put(self, flags: int, once: bytes, key: bytes, layout: Layout, own: bytes, last: bytes, length: int) -> None:
+        if layout not in self._layouts:
+            self._layouts.append(layout)
+            self._size += layout.size
+        self._records.append((flags, self._layouts.index(layout), once, key, own, last, length))
+        self._size += len(once) + len(key) + len(own) + len(last)
+
+    def row(self, time: int) -> BatchRow:
+        return _row(self._first, time, self._layouts, _Members(*zip(*self._records, strict=True)))

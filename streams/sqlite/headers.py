@@ -66,6 +66,10 @@ _LONGEST_KNOWN = 4096
 """Bytes of a layout that is kept in memory: a foreign producer may give its headers any number of names, of any length."""
 
 
+def _kept_layout(members: tuple[Member, ...]) -> Layout:
+    return _known_layout(members) if sum([len(name) for name, _ in members]) <= _LONGEST_KNOWN else _layout(members)
+
+
 def layouts_in(text: bytes) -> tuple[Layout, ...]:
     """The layouts of a batch. Raises ValueError where the text is of none."""
     return _known_layouts(text) if len(text) <= _LONGEST_KNOWN else _layouts(text)
@@ -103,6 +107,12 @@ class Encoded(NamedTuple):
 
 def encode(headers: Sequence[Headers]) -> Encoded:
     """The headers of a batch's records, at least one. Layouts are one for each sequence of names."""
+    if len(headers) == 1:
+        (one,) = headers
+        layout = _kept_layout(tuple((name, None) for name, _ in one))
+        values = [value for _, value in one]
+        alone: Sequence[bytes] = values if len(values) == 1 else [b"".join((layout.lengths.pack(*map(len, values[:-1])), *values))]
+        return Encoded([layout], [0], alone)
     if (columns := _columns(headers)) is not None:
         layout, own = _encoded(columns, len(headers))
         return Encoded([layout], [0] * len(headers), own)
@@ -139,8 +149,8 @@ def _columns(headers: Sequence[Headers]) -> list[_Column] | None:
 
 
 def _encoded(columns: Sequence[_Column], count: int) -> tuple[Layout, Sequence[bytes]]:
-    """The layout of so many records of the same names, and what each has for itself. One alone has all for itself: its values would
-    make a layout that no other has."""
+    """The layout of so many records of the same names, and what each has for itself. One alone has all for itself, as in `encode`: its
+    values would make a layout that no other has."""
     members: list[Member] = []
     own: list[Sequence[bytes]] = []
     for alike, pairs in columns:
@@ -149,8 +159,26 @@ def _encoded(columns: Sequence[_Column], count: int) -> tuple[Layout, Sequence[b
         else:
             members.append((pairs[0][0], None))
             own.append([value for _, value in pairs])
-    layout = (_known_layout if sum([len(name) for name, _ in members]) <= _LONGEST_KNOWN else _layout)(tuple(members))
+    layout = _kept_layout(tuple(members))
     if len(own) < 2:
         return layout, own[0] if own else [b""] * count
     lengths = zip(*(map(len, values) for values in own[:-1]), strict=True)
     return layout, [b"".join((layout.lengths.pack(*some), *values)) for some, values in zip(lengths, zip(*own, strict=True), strict=True)]
+
+
+def sizes(headers: Sequence[Headers]) -> tuple[int, Sequence[int]]:
+    """About the bytes of the headers that all of these records have alike, and of the others of each."""
+    if len(headers) < _FEW or (columns := _columns(headers)) is None:
+        return 0, [size_of(one) for one in headers]
+    alike = sum([size_of(pairs[:1]) for same, pairs in columns if same])
+    own = [[len(name) + len(value) for name, value in pairs] for same, pairs in columns if not same]
+    return alike, list(map(sum, zip(*own, strict=True))) if own else [0] * len(headers)
+
+
+_FEW = 8
+"""Records of which each is looked at by itself sooner."""
+
+
+def size_of(headers: Headers) -> int:
+    """Bytes of names and values."""
+    return sum([len(name) + len(value) for name, value in headers])

@@ -5,13 +5,11 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from itertools import count
 from operator import attrgetter
 from typing import NamedTuple
 
 from streams.record import Draft, Record
 from streams.sqlite.append import Placed
-from streams.sqlite.batches import CARRIED
 from streams.sqlite.reading import PAGE_BYTES, Page
 from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, partition_of
 
@@ -37,9 +35,7 @@ class Run(NamedTuple):
 def run(placed: Placed) -> Run:
     """The run of a pile, stored from that id on."""
     first, time, pile = placed
-    live: Sequence[tuple[int, Draft]] = ()
-    if pile.live:
-        live = [(number, draft) for number, draft, flags in zip(count(first), pile.drafts, pile.flags, strict=False) if not flags & CARRIED]
+    live = [(number, draft) for number, draft in enumerate(pile.drafts, first) if not draft.carried]
     # A header may know in another form what it says, which takes as much again.
     size = pile.size + pile.size_of_headers + pile.size_of_contents if live else 0
     return Run(first, first + len(pile), time, live, size + _RECORD * (1 + len(live)))
