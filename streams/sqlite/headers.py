@@ -1,7 +1,7 @@
 """The headers of a batch's records as bytes.
 
 Records of one kind have the same names in the same order, and most values alike. What all of them have is written once a batch, as one
-layout; what is written for each record is the rest. That costs an eighth of writing each for itself.
+layout; what is written for each record is the rest.
 """
 
 import json
