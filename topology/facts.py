@@ -303,13 +303,12 @@ def _plain(value: Any) -> Any:
 def _reader(kind: type) -> Any:
     """A function that builds a frozen value from its JSON object: lists become tuples, fields of it that we do not know are left
     out (the document as written keeps them). Raises ValueError."""
-    known = tuple(f.name for f in fields(kind))
-    every = frozenset(known)
+    known = frozenset(f.name for f in fields(kind))
     required = frozenset(f.name for f in fields(kind) if f.default is MISSING)
     tuples = [f.name for f in fields(kind) if str(f.type).startswith("tuple")]
 
     def read(value: dict[str, Any]) -> Any:
-        if not required <= value.keys() <= every:  # another version's, or none: the defaults of what is missing, or the words for it
+        if not required <= value.keys() <= known:  # another version's, or none: the defaults of what is missing, or the words for it
             value = {name: part for name, part in value.items() if name in known}
             for name in tuples:
                 if name in value:

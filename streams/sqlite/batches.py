@@ -35,6 +35,10 @@ _REFERENCE = struct.Struct(f"<{DIGEST_BYTES}sQ")
 index, which is in no order."""
 
 
+def _fits(records: int, size: int) -> bool:
+    return records <= MOST_RECORDS and size <= MOST_BYTES
+
+
 class BatchRow(NamedTuple):
     """first: the id of its first record, which those of the others follow. time: of all its records, in ms. live: 1 if one of them is
     not carried. body: the head, the records' entries, the layouts (see headers.py), then unique id, key, own headers, and value or
@@ -89,7 +93,7 @@ class Pile:
 
     def takes(self, records: int, size: int) -> bool:
         """Whether so many more records, of so many bytes together, belong to the same batch."""
-        return not self.numbers or (len(self.numbers) + records <= MOST_RECORDS and self.size + size <= MOST_BYTES)
+        return _fits(len(self) + records, self.size + size)
 
     def extend(self, other: "Pile") -> None:
         """Puts the drafts of another pile of the slot, maybe another caller's, behind its own."""
@@ -180,16 +184,12 @@ def _piles(slot: int, numbers: list[int], drafts: list[Draft], largest: int) -> 
         if alike + part + len(value) > largest:
             raise TooLarge(f"a record of {alike + part + len(value)} bytes for topic {draft.topic}: the log takes {largest}")
         part += len(value) if digest is None else _REFERENCE.size
-        if rank > begin and (rank - begin == MOST_RECORDS or size + part > MOST_BYTES):
+        if rank > begin and not _fits(rank - begin + 1, size + part):
             yield Pile(slot, numbers[begin:rank], drafts[begin:rank], alike + size, alike + headers)
             begin, size, headers = rank, 0, 0
         size += part
         headers += size_of_headers
-    yield (
-        Pile(slot, numbers[begin:], drafts[begin:], alike + size, alike + headers)
-        if begin
-        else Pile(slot, numbers, drafts, alike + size, alike + headers)
-    )
+    yield Pile(slot, numbers[begin:], drafts[begin:], alike + size, alike + headers)
 
 
 Entry = tuple[int, int, Layout, int, int, int, int, int]
@@ -299,7 +299,7 @@ class _Revised:
         self._size = 0
 
     def takes(self, records: int, size: int) -> bool:
-        return len(self._records) + records <= MOST_RECORDS and self._size + size <= MOST_BYTES
+        return _fits(len(self._records) + records, self._size + size)
 
     def put(self, flags: int, once: bytes, key: bytes, layout: Layout, own: bytes, last: bytes, length: int) -> None:
         if layout not in self._layouts:

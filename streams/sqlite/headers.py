@@ -106,7 +106,8 @@ class Encoded(NamedTuple):
 
 
 def encode(headers: Sequence[Headers]) -> Encoded:
-    """The headers of a batch's records, at least one. Layouts are one for each sequence of names."""
+    """The headers of a batch's records, at least one. Layouts are one for each sequence of names. One record alone has all for itself: its
+    values would make a layout that no other has."""
     if len(headers) == 1:
         (one,) = headers
         layout = _kept_layout(tuple((name, None) for name, _ in one))
@@ -121,9 +122,7 @@ def encode(headers: Sequence[Headers]) -> Encoded:
         kinds.setdefault(tuple(name for name, _ in one), []).append(rank)
     found = Encoded([], [0] * len(headers), owns := [b""] * len(headers))
     for number, ranks in enumerate(kinds.values()):
-        columns = _columns([headers[rank] for rank in ranks])
-        assert columns is not None
-        layout, own = _encoded(columns, len(ranks))
+        (layout,), _, own = encode([headers[rank] for rank in ranks])
         found.layouts.append(layout)
         for rank, one_own in zip(ranks, own, strict=True):
             found.which[rank], owns[rank] = number, one_own
@@ -149,12 +148,11 @@ def _columns(headers: Sequence[Headers]) -> list[_Column] | None:
 
 
 def _encoded(columns: Sequence[_Column], count: int) -> tuple[Layout, Sequence[bytes]]:
-    """The layout of so many records of the same names, and what each has for itself. One alone has all for itself, as in `encode`: its
-    values would make a layout that no other has."""
+    """The layout of so many records of the same names, and what each has for itself."""
     members: list[Member] = []
     own: list[Sequence[bytes]] = []
     for alike, pairs in columns:
-        if alike and count > 1:
+        if alike:
             members.append(pairs[0])
         else:
             members.append((pairs[0][0], None))

@@ -19,11 +19,8 @@ _WORD, _M, _SEED = 0xFFFFFFFF, 0x5BD1E995, 0x9747B28C
 
 def hashes(keys: Iterable[bytes]) -> dict[bytes, int]:
     """The positive hash of each key: it goes to partition hash % partitions, as `murmur2_partition` has it."""
-    distinct = set(keys)
-    if len(distinct) < _FEW:
-        return {key: _hash(key) for key in distinct}
     by_length: dict[int, list[bytes]] = {}
-    for key in distinct:
+    for key in set(keys):
         by_length.setdefault(len(key), []).append(key)
     found: dict[bytes, int] = {}
     for some in by_length.values():
