@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 
 from topology import author, dkim
 from topology.answers import Answer
+from topology.aspect import Aspect, of_fields
 from topology.author import Author
 from topology.ending import whole
 from topology.evidence import Evidence
 from topology.facts import Authentication, Facts, Status, rfc3339, to_ms
-from topology.head import HeadReader
+from topology.head import Head, HeadReader
 from topology.item import Decision, Item
 from topology.openpgp import Keyring, KeyringError, Verification, as_of, may_be_signed, verify
 from topology.ports import Account, Directory, Resolver
@@ -202,7 +203,7 @@ class AuthenticationStep(LaterStep):
             fact = self._fact(by.address, by.source, proof, account, by_openpgp=True, openpgp=evidence)
             return self._passed(facts.having(authentication=fact), known)
         lacks = "no OpenPGP signature" if proof.reason and verification is None else word.reason
-        reason = "; ".join(part for part in (proof.reason, lacks) if part)
+        reason = f"{proof.reason}; {lacks}" if proof.reason and lacks else proof.reason or lacks
         if by.who.shared:
             reason = "From names several authors, so Sender's account counts at most as weak"
         facts = facts.having(authentication=self._fact(by.address, by.source, proof, account, reason=reason, openpgp=evidence))
@@ -243,12 +244,17 @@ class AuthenticationStep(LaterStep):
 
 def _may_be_signed(item: Item) -> bool:
     assert item.mail is not None
-    kind, encoding = item.head.first("content-type"), item.head.first("content-transfer-encoding")
-    return may_be_signed(_octets(kind or ""), item.mail, _octets(encoding or ""))
+    kind, encoding = _kinds(item.head)
+    return may_be_signed(kind, item.mail, encoding)
 
 
-def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+def _of_kinds(head: Head, _beside: str | None) -> tuple[bytes, bytes]:
+    kind, encoding = (head.first(name) or "" for name in _KINDS)
+    return kind.encode("utf-8", "surrogateescape"), encoding.encode("utf-8", "surrogateescape")
 
+
+_KINDS = ("content-type", "content-transfer-encoding")
+_kinds = Aspect(of_fields(*_KINDS), _of_kinds)
+"""The octets of these two fields."""
 
 _NO_PROOF = DomainProof()

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from topology.aspect import Aspect, of_fields
 from topology.head import Head
 
 
@@ -20,8 +21,7 @@ class Author(NamedTuple):
         return self.sender if self.shared else self.from_
 
 
-def read(head: Head) -> Author:
-    """The author, out of the mail's own header only (an attached mail's header does not count)."""
+def _read(head: Head, _beside: str | None) -> Author:
     froms, senders = head.addresses("from"), head.addresses("sender")
     if len(froms) > 1:
         return Author(ambiguous=True)
@@ -36,3 +36,7 @@ def read(head: Head) -> Author:
         return Author(sender=sender, shared=True) if sender else Author(ambiguous=True)
     # One readable address beside something that cannot be read: mail programs may show the other part, so nobody is the author.
     return Author(found[0].key if len(found) == 1 and not broken else None, sender)
+
+
+read = Aspect(of_fields("from", "sender"), _read)
+"""The author of a head, out of the mail's own header only (an attached mail's header does not count)."""

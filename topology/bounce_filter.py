@@ -11,7 +11,7 @@ from topology.facts import Facts, Repeated, Screening, cut, rfc3339
 from topology.foreign import foreign_envelope
 from topology.head import HeadReader
 from topology.item import Decision, Item
-from topology.records import FACTS, Topics, facts_of
+from topology.records import FACTS, Topics, facts_in
 from topology.repeats import Repeats
 from topology.screening import Finding, Screen
 from topology.step import MailGone, MailSource, Step
@@ -64,7 +64,8 @@ class BounceFilter(Step):
 
     def _handed_over(self, record: Record) -> Facts:
         """The facts that ingest wrote; the position joins them with the screening, so that the document grows once."""
-        return self.foreign(record) if record.header(FACTS) is None else facts_of(record)
+        header = record.header(FACTS)
+        return self.foreign(record) if header is None else facts_in(header)
 
     def foreign(self, record: Record) -> Facts:
         """The facts of a record that has none of ours that can be read."""

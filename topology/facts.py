@@ -232,12 +232,16 @@ class Facts:
         return made
 
     def _written_with(self, members: dict[str, Any]) -> bytes:
-        known = self.encode()
-        if any(map(self.__dict__.get, members)):  # one is there already, which no stage of the flow sees
-            document = orjson.loads(known)
-            known = orjson.dumps({name: part for name, part in document.items() if name not in members})
-        new = {name: value for name, value in members.items() if value is not None} if None in members.values() else members
-        return b"".join((known[:-1], b",", orjson.dumps(new, default=_plain)[1:])) if new else known
+        known, there = self.encode(), self.__dict__
+        new = {}
+        for name, value in members.items():
+            if there.get(name) is not None:  # which no stage of the flow sees
+                document = orjson.loads(known)
+                document.pop(name, None)
+                known = orjson.dumps(document)
+            if value is not None:
+                new[name] = value
+        return b"%b,%b" % (known[:-1], orjson.dumps(new, default=_plain)[1:]) if new else known
 
     @property
     def warnings(self) -> list[str]:
@@ -247,15 +251,17 @@ class Facts:
 
     def encode(self) -> bytes:
         """The JSON document as it is stored."""
-        written = self.written
+        own = self.__dict__
+        written: bytes | None = own.get("written")
         if written is None:
-            if self.grown:
-                before, members = self.grown
+            grown = own.get("grown")
+            if grown:
+                before, members = grown
                 written = before._written_with(members)
             else:
-                known = {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+                known = {name: value for name in _FIELDS if (value := own.get(name)) is not None}
                 written = orjson.dumps({"version": VERSION} | known, default=_plain)
-            self.__dict__.update(written=written, grown=None)
+            own["written"], own["grown"] = written, None
         return written
 
     @classmethod
@@ -279,9 +285,9 @@ class Facts:
         members["written"] = data
         if raw := document.get("raw"):
             members["raw"] = Position(**raw)
-        for name in _MEMBERS:
-            if (value := document.get(name)) is not None:
-                members[name] = _TYPES[name](value)
+        for name, value in document.items():
+            if value is not None and (read := _TYPES.get(name)):
+                members[name] = read(value)
         return made
 
 
@@ -290,8 +296,7 @@ def in_full(document: dict[str, Any]) -> dict[str, Any]:
     return {name: _WHOLE[name] | part if name in _WHOLE and isinstance(part, dict) else part for name, part in document.items()}
 
 
-_MEMBERS = ("envelope", "screening", "authentication", "route", "outcome", "reply", "repeated", "replay")
-_FIELDS = ("envelope", "raw", *_MEMBERS[1:])
+_FIELDS = ("envelope", "raw", "screening", "authentication", "route", "outcome", "reply", "repeated", "replay")
 
 
 def _plain(value: Any) -> Any:

@@ -51,9 +51,8 @@ class Layout:
 
     def tells(self, of: "Callable[[Layout], Word]") -> Word:
         """What a pure function says of this layout."""
-        if of not in self._told:
-            self._told[of] = of(self)
-        word: Word = self._told[of]
+        told = self._told
+        word: Word = told[of] if of in told else told.setdefault(of, of(self))
         return word
 
     def __contains__(self, name: str) -> bool:
@@ -63,6 +62,11 @@ class Layout:
 _known_layout = lru_cache(maxsize=512)(Layout)
 _MAX_KNOWN, _MOST_KNOWN = 32 << 10, 200
 """Octets of the header of a layout that is kept, and its fields: a hostile mail may bring any number of names, of any length."""
+
+
+def laid_out(names: tuple[str, ...], octets: int) -> Layout:
+    """The layout of fields of these names, in their order. octets: of the header that has them."""
+    return _known_layout(names) if octets <= _MAX_KNOWN and len(names) <= _MOST_KNOWN else Layout(names)
 
 
 def _unfolded(value: str) -> str:
@@ -80,47 +84,42 @@ class Field(NamedTuple):
 class Head:
     """The picked fields of one mail, in their order, and the header's end.
 
-    picked: names as written, and values with their folds. end: the offset of the header's end in the bytes (past the last header
-    line). body: the offset at which the body starts. broken: why the header is malformed ("too-long", "too-many-fields"), or None.
-    layout: what the names alone tell.
+    layout: what the names alone tell. values: of the fields, in the layout's order, with their folds. end: the offset of the header's
+    end in the bytes (past the last header line). body: the offset at which the body starts. broken: why the header is malformed
+    ("too-long", "too-many-fields"), or None.
     """
 
-    __slots__ = ("_addresses", "_values", "body", "broken", "end", "layout")
+    __slots__ = ("body", "broken", "end", "layout", "values")
 
-    def __init__(self, picked: list[tuple[str, str]], end: int, body: int, broken: str | None) -> None:
+    def __init__(self, layout: Layout, values: tuple[str, ...], end: int = 0, body: int = 0, broken: str | None = None) -> None:
+        self.layout = layout
+        self.values = values
         self.end = end
         self.body = body
         self.broken = broken
-        self._addresses: dict[str, list[Listed]] = {}
-        self._values: tuple[str, ...]
-        names, self._values = zip(*picked, strict=True) if picked else ((), ())
-        self.layout = _known_layout(names) if end <= _MAX_KNOWN and len(names) <= _MOST_KNOWN else Layout(names)
 
     @property
     def fields(self) -> list[Field]:
         """All picked fields, topmost first."""
         names = {place: name for name, places in self.layout.places.items() for place in places}
-        return [Field(names[place], _unfolded(value)) for place, value in enumerate(self._values)]
+        return [Field(names[place], _unfolded(value)) for place, value in enumerate(self.values)]
 
     def all(self, name: str) -> list[str]:
         """Every value of the field (name in lower case), topmost first."""
-        return [_unfolded(self._values[place]) for place in self.layout.places.get(name, ())]
+        return [_unfolded(self.values[place]) for place in self.layout.places.get(name, ())]
 
     def first(self, name: str) -> str | None:
         """The topmost value of the field, blanks stripped, or None where there is none."""
         places = self.layout.places.get(name)
-        return _unfolded(self._values[places[0]]).strip() if places else None
+        return _unfolded(self.values[places[0]]).strip() if places else None
 
     def count(self, name: str) -> int:
         """How many fields of that name there are."""
         return len(self.layout.places.get(name, ()))
 
     def addresses(self, name: str) -> list[Listed]:
-        """For every field of that name its readable addresses, and whether anything in it could not be read; read once."""
-        found = self._addresses.get(name)
-        if found is None:
-            found = self._addresses[name] = [parse_list(value) for value in self.all(name)] if name in self.layout.places else []
-        return found
+        """For every field of that name its readable addresses, and whether anything in it could not be read."""
+        return [parse_list(value) for value in self.all(name)]
 
     def __contains__(self, name: str) -> bool:
         return name in self.layout.places
@@ -138,11 +137,12 @@ class HeadReader:
         """The head of a mail as received. Never raises; linear in the header's length."""
         header, body, lines = _parts(raw)
         if len(header) > MAX_HEADER:
-            return Head([], len(header), body, "too-long")
+            return Head(laid_out((), 0), (), len(header), body, "too-long")
         if len(header) > MAX_FIELDS and header.count(b"\n") > MAX_FIELDS and _count_fields(header) > MAX_FIELDS:
-            return Head([], len(header), body, "too-many-fields")
+            return Head(laid_out((), 0), (), len(header), body, "too-many-fields")
         # Decoded once and picked from as text: the fields are text to everybody who reads them.
-        return Head(self._pick.findall(lines.decode("utf-8", "surrogateescape")), len(header), body, None)
+        found = self._pick.split(lines.decode("utf-8", "surrogateescape"))  # what stands between, a name, its value, and so on
+        return Head(laid_out(tuple(found[1::3]), len(header)), tuple(found[2::3]), len(header), body)
 
 
 def split(raw: bytes) -> tuple[bytes, int]:

@@ -181,6 +181,9 @@ def original_headers(raw: Position | None) -> Headers:
 def facts_of(record: Record) -> Facts:
     """The facts of a record of ours, from its header or its value. Raises Newer, ValueError."""
     header = record.header(FACTS)
-    if type(header) is Document:
-        return header.facts
-    return Facts.decode(record.value if header is None else header)
+    return facts_in(record.value if header is None else header)
+
+
+def facts_in(document: bytes) -> Facts:
+    """The facts that a header or a value is. Raises Newer, ValueError."""
+    return document.facts if type(document) is Document else Facts.decode(document)

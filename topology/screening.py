@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from topology.address import envelope_key, is_null_path, parse_list
+from topology.aspect import Aspect, Reads, of_fields
 from topology.facts import Envelope, cut
 from topology.head import Head, Layout
 from topology.marks import REPLY_MARK
@@ -30,16 +31,18 @@ class Finding(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """look: gives the field that made the rule fire, as "Name: value", or None. may: whether it can fire at all where a header has fields
-    of these names. Most rules are about fields that people's mails do not have, and then cost nothing."""
+    """look: gives the field that made the rule fire, as "Name: value", or None; of a head that has no other fields than those that the
+    rules read, and the envelope sender. reads: their names. may: whether it can fire at all where a header has fields of these names.
+    Most rules are about fields that people's mails do not have, and then cost nothing."""
 
-    look: Callable[[Head, Envelope], str | None]
+    look: Callable[[Head, str | None], str | None]
+    reads: Reads
     may: Callable[[Layout], bool] = lambda _layout: True
 
 
-def _with(*names: str) -> Callable[[Layout], bool]:
-    """For rules about these fields alone."""
-    return lambda layout: any(name in layout for name in names)
+def _about(look: Callable[[Head, str | None], str | None], *names: str) -> Rule:
+    """A rule about these fields alone."""
+    return Rule(look, of_fields(*names), lambda layout: any(name in layout for name in names))
 
 
 _NO_REPLY = (
@@ -136,25 +139,25 @@ def _media_type(value: str) -> str:
     return "".join(plain.partition(";")[0].split()).lower()
 
 
-def _null_sender(head: Head, envelope: Envelope) -> str | None:
+def _null_sender(head: Head, sender: str | None) -> str | None:
     path = head.first("return-path")
-    if envelope.sender == "":
+    if sender == "":
         return "MAIL FROM: <>" if path is None else "Return-Path: <>"
     return "Return-Path: <>" if path is not None and is_null_path(path) else None
 
 
-def _delivery_report(head: Head, _envelope: Envelope) -> str | None:
+def _delivery_report(head: Head, _sender: str | None) -> str | None:
     for value in head.all("content-type"):
         if _media_type(value) == "multipart/report":
             return f"Content-Type: {value.strip()}"
     return None
 
 
-def _precedence(head: Head, _envelope: Envelope) -> str | None:
+def _precedence(head: Head, _sender: str | None) -> str | None:
     return f"Precedence: {head.first('precedence')}"
 
 
-def _auto_submitted(head: Head, _envelope: Envelope) -> str | None:
+def _auto_submitted(head: Head, _sender: str | None) -> str | None:
     # RFC 3834 section 5: any value but "no" tells of a robot; parameters and comments may follow.
     for name in _AUTO_SUBMITTED:
         for value in head.all(name):
@@ -167,7 +170,7 @@ _AUTO_SUBMITTED = ("auto-submitted", "x-auto-submitted", "autosubmitted")
 _AUTHORS = ("from", "sender")
 
 
-def _robot(head: Head, envelope: Envelope) -> str | None:
+def _robot(head: Head, sender: str | None) -> str | None:
     for name in head.layout.tells(_of_robots):
         said = _ROBOT_VALUES.get(name)
         for value in map(str.strip, head.all(name)):
@@ -180,9 +183,9 @@ def _robot(head: Head, envelope: Envelope) -> str | None:
             named = _named(value)
             if named.robot if name == "from" else named.machine:
                 return f"{name.title()}: {value.strip()}"
-    sender = envelope.sender or envelope_key(head.first("return-path") or "")
-    local = sender.rpartition("@")[0] if sender else ""
-    return f"Return-Path: {sender}" if is_robot(local) and not _VERP.match(local.lower()) else None
+    path = sender or envelope_key(head.first("return-path") or "")
+    local = path.rpartition("@")[0] if path else ""
+    return f"Return-Path: {path}" if is_robot(local) and not _VERP.match(local.lower()) else None
 
 
 def _of_robots(layout: Layout) -> list[str]:
@@ -214,35 +217,32 @@ def _of_lists(layout: Layout) -> list[str]:
     return [name for name in layout.places if name.startswith("list-") or name in _LIST_FIELDS]
 
 
-def _list(head: Head, _envelope: Envelope) -> str | None:
+def _list(head: Head, _sender: str | None) -> str | None:
     for name in head.layout.tells(_of_lists):
         return f"{name.title()}: {head.first(name)}"
     return None
 
 
-class _Loop:
+def _loop(max_received: int) -> Rule:
     """Our own marks, or too many Received fields."""
+    mark = REPLY_MARK.lower()
 
-    def __init__(self, max_received: int) -> None:
-        self._max = max_received
+    def look(head: Head, _sender: str | None) -> str | None:
+        return f"{REPLY_MARK}: {head.first(mark)}" if mark in head else f"Received: {head.count('received')} fields"
 
-    def __call__(self, head: Head, _envelope: Envelope) -> str | None:
-        if REPLY_MARK.lower() in head:
-            return f"{REPLY_MARK}: {head.first(REPLY_MARK.lower())}"
-        received = head.count("received")
-        return f"Received: {received} fields" if received > self._max else None
+    return Rule(look, of_fields(mark, "received"), lambda layout: mark in layout or len(layout.places.get("received", ())) > max_received)
 
 
 def rules(max_received: int = DEFAULT_MAX_RECEIVED) -> dict[str, Rule]:
     """The rules by name, in the order in which they apply."""
     return {
-        "null-sender": Rule(_null_sender),
-        "delivery-report": Rule(_delivery_report, _with("content-type")),
-        "precedence": Rule(_precedence, _with("precedence")),
-        "auto-submitted": Rule(_auto_submitted, _with(*_AUTO_SUBMITTED)),
-        "robot": Rule(_robot),
-        "list": Rule(_list, lambda layout: bool(_of_lists(layout))),
-        "loop": Rule(_Loop(max_received), _with(REPLY_MARK.lower(), "received")),
+        "null-sender": Rule(_null_sender, of_fields("return-path")),
+        "delivery-report": _about(_delivery_report, "content-type"),
+        "precedence": _about(_precedence, "precedence"),
+        "auto-submitted": _about(_auto_submitted, *_AUTO_SUBMITTED),
+        "robot": Rule(_robot, lambda layout: (*_AUTHORS, "return-path", _INBOX_RULE, _SUPPRESS, *_of_robots(layout))),
+        "list": Rule(_list, _of_lists, lambda layout: bool(_of_lists(layout))),
+        "loop": _loop(max_received),
     }
 
 
@@ -267,35 +267,38 @@ class Screen:
 
     def __call__(self, head: Head, envelope: Envelope) -> Finding | None:
         """The first rule that fires, or None for a mail that passes."""
-        return self._drops.first(head, envelope)
+        return self._drops.first(head, envelope.sender)
 
     def silence(self, head: Head, envelope: Envelope) -> str | None:
         """Why no mail of ours may answer a mail that passed: the name of the sign, or None."""
-        found = self._silences.first(head, envelope)
-        return found.rule if found else None
+        found = self._silences.first(head, envelope.sender)
+        return found.rule if found else _AUTOMATIC_SUBJECT if _is_automatic(head.first("subject") or "") else None
 
 
 class _Rules:
-    """Some rules in their order."""
+    """Some rules in their order. first: the one that fires first on a head and an envelope sender."""
 
     def __init__(self, table: Mapping[str, Rule]) -> None:
         self._table = table
+        self.first = Aspect(self._reads, self._judge)
 
-    def first(self, head: Head, envelope: Envelope) -> Finding | None:
-        """The first one that fires."""
-        for name, look in head.layout.tells(self._possible):
-            if field := look(head, envelope):
+    def _judge(self, head: Head, sender: str | None) -> Finding | None:
+        for name, rule in head.layout.tells(self._possible):
+            if field := rule.look(head, sender):
                 return Finding(name, cut(field))
         return None
 
-    def _possible(self, layout: Layout) -> list[tuple[str, Callable[[Head, Envelope], str | None]]]:
-        return [(name, rule.look) for name, rule in self._table.items() if rule.may(layout)]
+    def _possible(self, layout: Layout) -> list[tuple[str, Rule]]:
+        return [(name, rule) for name, rule in self._table.items() if rule.may(layout)]
+
+    def _reads(self, layout: Layout) -> list[str]:
+        return [field for _, rule in self._possible(layout) for field in rule.reads(layout)]
 
 
 _SUPPRESSING = ("x-ms-exchange-generated-message-source", "x-spamarrest-noauth", "x-no-ack", "x-loop", "x-ack")
 
 
-def _suppressed(head: Head, _envelope: Envelope) -> str | None:
+def _suppressed(head: Head, _sender: str | None) -> str | None:
     if _asks_for_no_answer(head):
         return head.first(_SUPPRESS)
     if any(name in head for name in (_INBOX_RULE, "x-ms-exchange-generated-message-source", "x-spamarrest-noauth")):
@@ -305,17 +308,17 @@ def _suppressed(head: Head, _envelope: Envelope) -> str | None:
     return None
 
 
-def _list_manager(head: Head, envelope: Envelope) -> str | None:
+def _list_manager(head: Head, sender: str | None) -> str | None:
     for value in head.all("from"):
         if manager := _named(value).manager:
             return manager
-    sender = (envelope.sender or "").rpartition("@")[0]
-    if _is_list_manager(sender):
-        return sender
+    local = (sender or "").rpartition("@")[0]
+    if _is_list_manager(local):
+        return local
     return next((list_ for value in head.all("sender") if (list_ := _named(value).list_)), None)
 
 
-def _service(head: Head, _envelope: Envelope) -> str | None:
+def _service(head: Head, _sender: str | None) -> str | None:
     return next((service for value in head.all("sender") if (service := _named(value).service)), None)
 
 
@@ -352,14 +355,14 @@ def _is_list_manager(local: str) -> bool:
     return _LIST_MANAGER.fullmatch(local.lower()) is not None
 
 
-def _automatic_subject(head: Head, _envelope: Envelope) -> str | None:
-    subject = decoded(head.first("subject") or "")
+def _is_automatic(subject: str) -> bool:
+    text = decoded(subject)
     # Turkish has two letters i, of which neither is that of other languages in the other case.
-    plain = subject[:200].casefold().replace("i\u0307", "i").replace("ı", "i")
-    return subject if _AUTOMATIC_START.match(plain) or _AUTOMATIC_WITHIN.search(plain) else None
+    plain = text[:200].casefold().replace("i\u0307", "i").replace("ı", "i")
+    return bool(_AUTOMATIC_START.match(plain) or _AUTOMATIC_WITHIN.search(plain))
 
 
-def _calendar(head: Head, _envelope: Envelope) -> str | None:
+def _calendar(head: Head, _sender: str | None) -> str | None:
     kind = (head.first("content-type") or "").lower()
     return kind if _ANSWERS_AN_INVITATION.search(kind) and _media_type(kind) == "text/calendar" else None
 
@@ -367,9 +370,12 @@ def _calendar(head: Head, _envelope: Envelope) -> str | None:
 _ANSWERS_AN_INVITATION = re.compile(r"method *= *\"?(?:reply|counter|refresh)")
 
 _WEAK_SIGNS = {
-    "calendar": Rule(_calendar, _with("content-type")),
-    "suppressed": Rule(_suppressed, _with(_SUPPRESS, _INBOX_RULE, *_SUPPRESSING)),
-    "service": Rule(_service, _with("sender")),
-    "list-manager": Rule(_list_manager),
-    "automatic-subject": Rule(_automatic_subject, _with("subject")),
+    "calendar": _about(_calendar, "content-type"),
+    "suppressed": _about(_suppressed, _SUPPRESS, _INBOX_RULE, *_SUPPRESSING),
+    "service": _about(_service, "sender"),
+    "list-manager": Rule(_list_manager, of_fields(*_AUTHORS)),
 }
+_AUTOMATIC_SUBJECT = "automatic-subject"
+"""Stands beside the others: a subject is another one with each mail, so nothing is remembered of it."""
+SIGNS = (*_WEAK_SIGNS, _AUTOMATIC_SUBJECT)
+"""The names of the weaker signs, in the order in which they apply."""

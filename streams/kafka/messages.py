@@ -18,15 +18,17 @@ def produce(producer: Producer, draft: Draft, report: Callable[[KafkaError | Non
     """Hands a draft to a producer, which sends it in the background. report: called by the producer's `poll` with what became of it.
     time_ms: for topics that keep a producer's time; 0 for now. Waits while the producer's queue is full. Raises KafkaException for what the
     client itself sees to be wrong."""
-    headers: list[tuple[str, str | bytes | None]] = list(draft.headers)
-    if draft.carried:
+    topic, key, value, ours, partition, carried, digest, _ = draft
+    headers: list[tuple[str, str | bytes | None]] = list(ours)
+    if carried:
         headers.append(_MARK)
-    if draft.digest is not None:
-        headers.append((DIGEST, draft.digest))
-    partition = _NOBODY if draft.partition is None else draft.partition
+    if digest is not None:
+        headers.append((DIGEST, digest))
     while True:
         try:
-            producer.produce(draft.topic, draft.value, draft.key, partition, on_delivery=report, timestamp=time_ms, headers=headers)
+            producer.produce(
+                topic, value, key, _NOBODY if partition is None else partition, on_delivery=report, timestamp=time_ms, headers=headers
+            )
         except BufferError:
             producer.poll(0.05)
         else:

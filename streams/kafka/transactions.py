@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -31,6 +32,9 @@ _STALE = frozenset({KafkaError.ILLEGAL_GENERATION, KafkaError.REBALANCE_IN_PROGR
 
 Written = tuple[int, int]
 """Where a draft was written: partition and offset."""
+
+
+_PLACE = itemgetter(Draft._fields.index("topic"), Draft._fields.index("partition"))
 
 
 class Unsure(Transient):
@@ -148,7 +152,7 @@ class Transactor:
 
     def _check(self, steps: Sequence[Step]) -> None:
         """That topics and partitions exist. The client would wait long for them, and the broker may make a topic that is asked for."""
-        for topic, partition in {(draft.topic, draft.partition) for step in steps for draft in step.drafts}:
+        for topic, partition in set().union(*(map(_PLACE, step.drafts) for step in steps)):
             count = self._topics.partitions(topic)
             if partition is not None and not 0 <= partition < count:
                 raise Fatal(f"topic {topic} has {count} partitions, and no number {partition}")

@@ -8,7 +8,7 @@ import pytest
 from tests.replies.cases import RECIPIENT, facts
 from topology.facts import Facts, Replay
 from topology.replies.silence import RULES, Answer, silent
-from topology.screening import _WEAK_SIGNS, OFF_BY_DEFAULT
+from topology.screening import OFF_BY_DEFAULT, SIGNS
 
 OWN = "postroom@example.net"
 STRANGER: dict[str, Any] = {"sender": "eve@example.com", "account": None, "strength": "unknown"}
@@ -87,5 +87,5 @@ def test_every_rule_has_a_name_of_its_own_kind() -> None:
 def test_every_name_is_told_to_people() -> None:
     """What `list` says behind `silent:`."""
     page = Path(__file__).parents[2].joinpath("docs/replies.md").read_text(encoding="utf-8")
-    names = {*RULES, *_WEAK_SIGNS, *OFF_BY_DEFAULT, "limit", "breaker", "silent-before"} - {"screened"}  # which gives the sign's own name
+    names = {*RULES, *SIGNS, *OFF_BY_DEFAULT, "limit", "breaker", "silent-before"} - {"screened"}  # which gives the sign's own name
     assert [name for name in names if f"`{name}`" not in page] == []

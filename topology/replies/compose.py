@@ -164,7 +164,9 @@ def _answering(subject: str) -> str:
 def decoded(value: str) -> str:
     """A header field's text with its RFC 2047 words decoded, as far as they can be; never raises. Only the first 2,000 characters
     are looked at."""
-    value = value[:2000].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    value = value[:2000]
+    if not value.isascii():
+        value = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     if "=?" not in value:
         return value
     try:
