@@ -121,7 +121,7 @@ class Roles:
 
     def _chain(self, steps: Sequence[Step]) -> Runner:
         site = self._site
-        stage = Chain(steps, site.topics, site.oopses, now_ms)
+        stage = Chain(steps, site.topics, site.oopses, now_ms, hands_on=site.log.hands_on)
         return Runner(site.log, site.topics.group(stage.name), [stage.source], stage, options=self._options(1000))
 
     def _handler(self, name: str) -> Runner:

@@ -191,6 +191,9 @@ class Log(Reader):
     revisable: ClassVar[bool] = False
     """Whether `revise` works: what is stored can be taken out again. A topic of Kafka keeps its records until retention."""
 
+    hands_on: ClassVar[bool] = False
+    """Whether a consumer may be given a record that this process wrote as it was written: the same key, value and headers, no copies."""
+
     turns: ClassVar[float] = 0.005
     """Seconds for which threads best take the interpreter in turn (`sys.setswitchinterval`) in a program that works in batches and has
     somebody waiting for its answers: Python's default, but where calls of the engine give it up so often that who answers would

@@ -44,9 +44,9 @@ class _Reached(NamedTuple):
 
 
 class Chain(Stage):
-    """Some steps in a row as one stage of the runner; its group and name are those of the first."""
+    """Some steps in a row as one stage of the runner; its group and name are those of the first. hands_on: the log's."""
 
-    def __init__(self, steps: Sequence[Step], topics: Topics, oopses: Oopses, clock: Callable[[], int]) -> None:
+    def __init__(self, steps: Sequence[Step], topics: Topics, oopses: Oopses, clock: Callable[[], int], *, hands_on: bool = False) -> None:
         self.name = steps[0].name
         self.source = steps[0].source
         self._steps = steps
@@ -54,6 +54,7 @@ class Chain(Stage):
         self._topics = topics
         self._oopses = oopses
         self._clock = clock
+        self._hands_on = hands_on
 
     def assigned(self, partitions: frozenset[int], alive: Alive = nothing) -> None:
         self._steps[0].assigned(partitions, alive)
@@ -164,9 +165,8 @@ class Chain(Stage):
         for routed in decision.routes:
             assert routed.route
             id_ = f"{routed.route.delivery_id}.{routed.generation}"
-            drafts.append(
-                mail_draft(topics, topics.routed(routed.route.handler), b"routed", id_, routed.route.recipient, routed, self._value(item))
-            )
+            topic, recipient, value = topics.routed(routed.route.handler), routed.route.recipient, self._value(item)
+            drafts.append(mail_draft(topics, topic, b"routed", id_, recipient, routed, value, hands_on=self._hands_on))
         if decision.outcomes or decision.events or decision.failures:
             drafts += [outcome_draft(topics, outcome) for outcome in decision.outcomes]
             key = facts.envelope.mail_id.encode()

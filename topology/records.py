@@ -93,10 +93,14 @@ def mail_draft(
     *,
     headers: Headers = (),
     unique: bytes | None = None,
+    hands_on: bool = True,
 ) -> Draft:
-    """A record that carries the mail (empty where it lives in the archive)."""
-    document = Document(facts.encode())
-    document.facts = facts
+    """A record that carries the mail (empty where it lives in the archive). hands_on: whether the log may hand it on as it is
+    (`streams.log.Log`), and then with what its facts say."""
+    document = facts.encode()
+    if hands_on:
+        document = Document(document)
+        document.facts = facts
     return Draft(
         topic,
         key.encode(),

@@ -46,9 +46,10 @@ def record(message: Message) -> Record:
 def unless_carried(message: Message) -> Record | None:
     """The record, or None where its next step was written along with it."""
     headers: Any = message.headers()
-    if headers and (headers[-1] == _MARK or _MARK in headers):  # the last one, as we write it
+    if headers and headers[-1] == _MARK:  # the last one, as we write it
         return None
-    return _record(message, headers)
+    found = _record(message, headers)
+    return None if found.carried else found
 
 
 def _record(message: Message, headers: list[tuple[str, bytes | None]] | None) -> Record:

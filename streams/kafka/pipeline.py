@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from operator import attrgetter
 from threading import Condition, Thread
 
 from streams.errors import Fatal, Fenced, LogError, Transient
@@ -197,7 +198,10 @@ class Pipeline:
 
 
 def _size(step: Step) -> int:
-    return sum(len(draft.value) for draft in step.drafts)
+    return sum(map(len, map(_VALUE, step.drafts)))
+
+
+_VALUE = attrgetter("value")
 
 
 def _after(error: LogError) -> LogError:

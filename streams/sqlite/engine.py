@@ -31,6 +31,7 @@ class SqliteLog(Log):
     """
 
     revisable = True
+    hands_on = True
     turns = 0.0005
 
     def __init__(self, path: Path, *, session: float = 6.0, largest: int = 256 << 20, clock: Callable[[], float] = time.time) -> None:
