@@ -92,7 +92,7 @@ class Chain(Stage):
                     decision = whole(gone.facts, "failed", "mail-gone", stage=step.name, at=rfc3339(self._clock()), detail=str(gone))
                 if not decision.onward:
                     self._tell(step, decision)
-                drafts += self._drafts(step, item, decision)
+                self._write(drafts, step, item, decision)
                 if decision.onward and step is not self._steps[-1]:
                     item.facts = decision.facts
                     onward.append(one)
@@ -109,7 +109,8 @@ class Chain(Stage):
         detail = failure.detail or (f"{type(failure.error).__name__}: {failure.error}" if failure.error else "")
         decision = whole(reached.item.facts, "failed", reason, stage=reached.step.name, at=rfc3339(self._clock()), detail=detail)
         self._tell(reached.step, decision, failure.error)
-        return reached.drafts + self._drafts(reached.step, reached.item, decision)
+        self._write(reached.drafts, reached.step, reached.item, decision)
+        return reached.drafts
 
     def _tell(self, step: Step, decision: Decision, error: BaseException | None = None) -> None:
         """What people are to see of a decision that is the last about a mail: all steps' warnings, a line each, and a report of each
@@ -141,32 +142,35 @@ class Chain(Stage):
             (item,) = step.load([record])
             for step in self._steps:
                 decision = step.decide(item, step.prepare([item]))
-                drafts += self._drafts(step, item, decision)
+                self._write(drafts, step, item, decision)
                 item.facts = decision.facts
         except Exception:  # noqa: BLE001 - it failed before and fails again, at the step that we look for
             return _Reached(step, item, drafts)
         return _Reached(step, item, [])  # it does not fail alone: nothing of what it says now may count beside the failure
 
-    def _drafts(self, step: Step, item: Item, decision: Decision) -> list[Draft]:
-        """What a decision becomes on the log."""
-        topics, record, facts = self._topics, item.record, decision.facts
-        drafts: list[Draft] = []
-        first = step.name == "bounce-filter"
-        if first or decision.onward:  # screened for every mail, also those that end: the memory of repeats, and fsck, read it
-            kind = "screened" if first else "authenticated"
-            id_ = _id(record, facts, kind)
-            carried = not decision.onward or step is not self._steps[-1]
-            headers = ((CAME, b"%d" % record.time),) if first else ()
+    def _write(self, drafts: list[Draft], step: Step, item: Item, decision: Decision) -> None:
+        """Adds what a decision becomes on the log."""
+        topics, record, facts, onward = self._topics, item.record, decision.facts, decision.onward
+        if step.name == "bounce-filter":  # of every mail, also of those that end: the memory of repeats, and fsck, read it
+            carried = not onward or step is not self._steps[-1]
+            id_, came = _id(record, facts, "screened"), (CAME, b"%d" % record.time)
             drafts.append(
                 fact_draft(
-                    topics, step.target, kind.encode(), id_, record.key, facts, partition=record.partition, carried=carried, headers=headers
+                    topics, step.target, b"screened", id_, record.key, facts, partition=record.partition, carried=carried, headers=(came,)
                 )
             )
+        elif onward:
+            id_, carried = _id(record, facts, "authenticated"), step is not self._steps[-1]
+            drafts.append(
+                fact_draft(topics, step.target, b"authenticated", id_, record.key, facts, partition=record.partition, carried=carried)
+            )
         for routed in decision.routes:
-            assert routed.route
-            id_ = f"{routed.route.delivery_id}.{routed.generation}"
-            topic, recipient, value = topics.routed(routed.route.handler), routed.route.recipient, self._value(item)
-            drafts.append(mail_draft(topics, topic, b"routed", id_, recipient, routed, value, hands_on=self._hands_on))
+            route = routed.route
+            assert route
+            id_, value = f"{route.delivery_id}.{routed.generation}", self._value(item)
+            drafts.append(
+                mail_draft(topics, topics.routed(route.handler), b"routed", id_, route.recipient, routed, value, hands_on=self._hands_on)
+            )
         if decision.outcomes or decision.events or decision.failures:
             drafts += [outcome_draft(topics, outcome) for outcome in decision.outcomes]
             key = facts.envelope.mail_id.encode()
@@ -174,7 +178,6 @@ class Chain(Stage):
                 fact_draft(topics, topics.outcomes, b"repeated", _id(record, facts, "repeated"), key, event) for event in decision.events
             ]
             drafts += [self._failure(item, failing) for failing in decision.failures]
-        return drafts
 
     def _failure(self, item: Item, failing: Failing) -> Draft:
         outcome = failing.facts.outcome

@@ -45,7 +45,8 @@ OWES_AN_ANSWER: frozenset[Status] = frozenset({"returned", "failed"})
 
 def cut(text: str) -> str:
     """Header text as evidence keeps it: at most FIELD_EVIDENCE characters, and no surrogates, which JSON cannot carry."""
-    return _SURROGATE.sub("\ufffd", text[:FIELD_EVIDENCE])
+    text = text[:FIELD_EVIDENCE]
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def rfc3339(ms: int) -> str:
@@ -301,7 +302,8 @@ _FIELDS = ("envelope", "raw", "screening", "authentication", "route", "outcome",
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Position):
-        return value._asdict()
+        log, topic, partition, offset = value
+        return {"log": log, "topic": topic, "partition": partition, "offset": offset}
     raise TypeError(f"no fact: {value!r}")
 
 

@@ -131,7 +131,8 @@ class HeadReader:
     def __init__(self, extra: Iterable[str] = ()) -> None:
         names = "|".join([_READ, *(re.escape(name.lower()) for name in extra)])
         # ASCII: case folding would otherwise take a "sender" written with the long s of old print for the field.
-        self._pick = re.compile(rf"^({names})[ \t]*:(.*(?:\n[ \t].*)*)", re.MULTILINE | re.IGNORECASE | re.ASCII)
+        # It begins with a character, which the search goes for, and gives nothing back, which could help no match.
+        self._pick = re.compile(rf"\n({names})[ \t]*:(.*+(?:\n[ \t].*+)*+)", re.IGNORECASE | re.ASCII)
 
     def read(self, raw: bytes) -> Head:
         """The head of a mail as received. Never raises; linear in the header's length."""
@@ -141,7 +142,7 @@ class HeadReader:
         if len(header) > MAX_FIELDS and header.count(b"\n") > MAX_FIELDS and _count_fields(header) > MAX_FIELDS:
             return Head(laid_out((), 0), (), len(header), body, "too-many-fields")
         # Decoded once and picked from as text: the fields are text to everybody who reads them.
-        found = self._pick.split(lines.decode("utf-8", "surrogateescape"))  # what stands between, a name, its value, and so on
+        found = self._pick.split("\n" + lines.decode("utf-8", "surrogateescape"))  # what stands between, a name, its value, and so on
         return Head(laid_out(tuple(found[1::3]), len(header)), tuple(found[2::3]), len(header), body)
 
 
