@@ -13,7 +13,7 @@ from topology.head import Head, Layout, laid_out
 
 Word = TypeVar("Word")
 
-MOST = 8_192
+MOST = 4_096
 """Words that are kept of an aspect, the latest."""
 LONGEST = 1_024
 """Characters of the fields of which a word is kept: a hostile mail may bring any number of them, of any length."""

@@ -197,6 +197,7 @@ def tail(
     """Show the last outcomes, and with --follow new ones as they come."""
     wanted = selectors.filter(now_ms())
     site = from_context(ctx)
+    _say_if_nothing_is_there(site)
     out = Out()
     last = Tail(site.log, site.topics, wanted)
     for one in last.last(number):
@@ -229,6 +230,7 @@ def failures(
     """Group failed deliveries by their cause: fingerprint, reason and handler, the most frequent first."""
     wanted = selectors.filter(now_ms())
     site = from_context(ctx)
+    _say_if_nothing_is_there(site)
     out = Out()
     for group in grouped(*Outcomes(site.log, site.topics).of_all_generations(wanted)):
         if not group["resolved" if resolved else "count"]:

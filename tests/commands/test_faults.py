@@ -167,7 +167,7 @@ def test_check_tells_a_relay_that_is_not_there_and_sends_nothing_to_one_that_is(
     assert f"replies.smtp: 127.0.0.1:{port}: " in found["words"]
 
 
-@pytest.mark.parametrize("command", ["list", "fsck"])
+@pytest.mark.parametrize("command", ["list", "fsck", "failures", "tail"])
 def test_a_log_on_which_nothing_ever_came_in_is_not_passed_off_as_one_where_all_is_well(
     place: Place, letter: Letters, command: str
 ) -> None:
