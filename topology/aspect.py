@@ -44,7 +44,7 @@ class Aspect(Generic[Word]):
         """What `judge` says of this head. Raises what it raises."""
         names, pick, room = head.layout.tells(self._of_layout)
         values = pick(head.values)
-        say = self._known if sum(map(len, values)) <= room else self._judged
+        say = self._known if len("".join(values)) <= room else self._judged
         return say(names, values, beside)
 
     def _judged(self, names: tuple[str, ...], values: tuple[str, ...], beside: str | None) -> Word:

@@ -15,9 +15,9 @@ def _digest(kind: bytes, *parts: bytes) -> str:
     return sha256(named).hexdigest()[:32]
 
 
-def _of_two(kind: bytes, one: bytes, other: bytes) -> bytes:
-    """The bytes of `_digest(kind, one, other)`, of which several are made for every mail."""
-    return sha256(b"%b%d:%b%d:%b" % (kind, len(one), one, len(other), other)).digest()[:16]
+def _of_two(kind: bytes, one: bytes, other: bytes) -> str:
+    """`_digest(kind, one, other)`, of which several are made for every mail."""
+    return sha256(b"%b%d:%b%d:%b" % (kind, len(one), one, len(other), other)).hexdigest()[:32]
 
 
 def mail_id(envelope_sender: str | None, digest: bytes, received_at: str | None) -> str:
@@ -33,11 +33,6 @@ def hand_over_id(mail: str, recipients: Iterable[str]) -> bytes:
 
 def delivery_id(mail: str, recipient: str) -> str:
     """A mail to one recipient, as compared."""
-    return delivery_digest(mail, recipient).hex()
-
-
-def delivery_digest(mail: str, recipient: str) -> bytes:
-    """The 16 bytes of such an id."""
     return _of_two(b"delivery", mail.encode(), recipient.encode())
 
 
@@ -48,7 +43,7 @@ def whole_id(mail: str, recipients: Iterable[str]) -> str:
 
 def outcome_id(delivery: str, generation: int) -> str:
     """The outcome of a delivery in one generation."""
-    return _of_two(b"outcome", delivery.encode(), b"%d" % generation).hex()
+    return _of_two(b"outcome", delivery.encode(), b"%d" % generation)
 
 
 def oops_id(delivery: str, generation: int) -> str:
