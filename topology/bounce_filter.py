@@ -86,14 +86,13 @@ class BounceFilter(Step):
         recipients = facts.envelope.recipients
         events: tuple[Facts, ...] = ()
         if record.key is not None:  # a bare record's repeats stand in any partition, so they are not recognised
-            seen = self._repeats.look(record, facts)
+            seen = self._repeats.meet(record, facts)
             if seen.first is not None:
                 first = self.position(record)._replace(offset=seen.first)
                 events = (facts.having(raw=self.position(record), repeated=Repeated(tuple(seen.repeats), first._asdict())),)
                 if seen.nothing_new:
                     return Decision(events[0], events=events)
             recipients = tuple(seen.new)
-            self._repeats.remember(record.partition, record.offset, record.time, seen.entries)
         if item.mail is None:
             raise MailGone(facts.having(raw=self.position(record), screening=Screening(recipients=recipients)))
         decision = self._screened(item, recipients, prepared)

@@ -80,6 +80,7 @@ class Chain(Stage):
 
     def _decided(self, steps: Sequence[Step], prepared: Any, going: list[_Going]) -> list[_Going]:
         """Takes some mails through steps of which only the first asks anything, for which it is prepared. Gives those that go on."""
+        last = self._steps[-1]
         for step in steps:
             if step is not steps[0]:
                 prepared = step.prepare([item for item, _ in going])
@@ -93,7 +94,7 @@ class Chain(Stage):
                 if not decision.onward:
                     self._tell(step, decision)
                 self._write(drafts, step, item, decision)
-                if decision.onward and step is not self._steps[-1]:
+                if decision.onward and step is not last:
                     item.facts = decision.facts
                     onward.append(one)
             going = onward

@@ -53,8 +53,8 @@ class Repeats:
                 # Not the time of the screening: what a group that was behind has just screened may have come long ago.
                 time = _came(record, until)
                 if facts.raw and record.key is not None and facts.screening and time >= until - self._recent.window_ms:
-                    entries = [_entry(facts, recipient) for recipient in facts.screening.recipients or (_EVERYBODY,)]
-                    self.remember(partition, facts.raw.offset, time, entries)
+                    for recipient in facts.screening.recipients or (_EVERYBODY,):
+                        self._recent.note(partition, facts.raw.offset, time, _entry(facts, recipient))
 
     def revoked(self, partitions: Iterable[int]) -> None:
         """Forgets partitions."""
@@ -65,43 +65,33 @@ class Repeats:
         for partition, time_ms in {record.partition: record.time for record in reversed(records)}.items():
             self._recent.reached(partition, time_ms)
 
-    def look(self, record: Record, facts: Facts) -> "Seen":
-        """Sorts the recipients of a raw record, whose facts these are: those that are new, those that are repeats, and the offset of the
-        raw record where the first of these came before (None where none did). A hand-over without recipients counts as one."""
-        seen = Seen([], [], None, [])
+    def meet(self, record: Record, facts: Facts) -> "Seen":
+        """Sorts the recipients of a raw record, whose facts these are: those that are new, which are remembered, those that are repeats,
+        and the offset of the raw record where the first of these came before (None where none did). A hand-over without recipients
+        counts as one."""
+        seen = Seen([], [], None, nothing_new=True)
         for recipient in facts.envelope.recipients or (_EVERYBODY,):
-            entry = _entry(facts, recipient)
-            before = self._recent.first(record.partition, entry, record.time)
+            first = self._recent.note(record.partition, record.offset, record.time, _entry(facts, recipient))
             # A record that is processed again after a crash meets its own entry, which is no repeat.
-            if before is None or before >= record.offset:
-                seen.entries.append(entry)
+            if first >= record.offset:
+                seen.nothing_new = False
                 if recipient:
                     seen.new.append(recipient)
             else:
-                seen.first = before if seen.first is None else min(seen.first, before)
+                seen.first = first if seen.first is None else min(seen.first, first)
                 if recipient:
                     seen.repeats.append(recipient)
         return seen
 
-    def remember(self, partition: int, offset: int, time_ms: int, entries: Iterable[bytes]) -> None:
-        """Notes that the raw record at `offset`, appended at that time (ms), brought these (see `Seen.entries`)."""
-        for entry in entries:
-            self._recent.note(partition, offset, time_ms, entry)
-
 
 @dataclass(slots=True)
 class Seen:
-    """What the memory says of a hand-over. entries: of what is new, for `remember`."""
+    """What the memory says of a hand-over. nothing_new: the whole of it was here before."""
 
     new: list[str]
     repeats: list[str]
     first: int | None
-    entries: list[bytes]
-
-    @property
-    def nothing_new(self) -> bool:
-        """Whether the whole hand-over was here before."""
-        return not self.entries
+    nothing_new: bool
 
 
 def _came(record: Record, until: int) -> int:

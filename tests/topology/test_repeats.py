@@ -34,11 +34,11 @@ def rebuilt(until: int, *records: Record) -> Repeats:
 
 def first(repeats: Repeats, number: int, offset: int, time: int) -> int | None:
     """Where the mail came first, as far as the record at `offset` sees."""
-    return repeats.look(raw(offset, time), mail(number)).first
+    return repeats.meet(raw(offset, time), mail(number)).first
 
 
 def processed(repeats: Repeats, number: int, offset: int, time: int) -> None:
-    repeats.remember(0, offset, time, repeats.look(raw(offset, time), mail(number)).entries)
+    assert first(repeats, number, offset, time) is None
 
 
 def raw(offset: int, time: int) -> Record:
