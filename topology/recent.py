@@ -29,11 +29,6 @@ class Recent:
         if rows := self._partitions.get(partition):
             rows.oldest = max(rows.oldest, time_ms - self.window_ms)
 
-    def first(self, partition: int, entry: bytes, time_ms: int) -> int | None:
-        """The offset that brought the entry first in the window before that time (ms), or None."""
-        rows = self._partitions.get(partition)
-        return rows.first(entry, time_ms - self.window_ms) if rows else None
-
     def note(self, partition: int, offset: int, time_ms: int, entry: bytes) -> int:
         """Notes that the record at `offset`, appended at that time (ms), brought the entry; gives the offset that did so first in the
         window before. Raises ValueError for an entry of another length."""
@@ -50,14 +45,13 @@ class _Rows:
         self.oldest = 0
         self._buckets: dict[int, bytearray] = {}
 
-    def first(self, entry: bytes, since: int) -> int | None:
-        bucket = self._buckets.get(_number(entry))
-        return _found(bucket, entry, since) if bucket else None
-
     def note(self, offset: int, time_ms: int, entry: bytes, since: int) -> int:
         if len(entry) != 16:
             raise ValueError(f"an entry has 16 octets, not {len(entry)}")
-        bucket = self._buckets.setdefault(_number(entry), bytearray())
+        number = _number(entry)
+        bucket = self._buckets.get(number)
+        if bucket is None:
+            bucket = self._buckets[number] = bytearray()
         first = _found(bucket, entry, since)
         if first is not None:
             return first
