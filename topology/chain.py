@@ -151,19 +151,14 @@ class Chain(Stage):
 
     def _write(self, drafts: list[Draft], step: Step, item: Item, decision: Decision) -> None:
         """Adds what a decision becomes on the log."""
-        topics, record, facts, onward = self._topics, item.record, decision.facts, decision.onward
-        if step.name == "bounce-filter":  # of every mail, also of those that end: the memory of repeats, and fsck, read it
-            carried = not onward or step is not self._steps[-1]
-            id_, came = _id(record, facts, "screened"), (CAME, b"%d" % record.time)
+        topics, record, facts = self._topics, item.record, decision.facts
+        first = step.name == "bounce-filter"
+        if first or decision.onward:  # screened for every mail, also those that end: the memory of repeats, and fsck, read it
+            kind, headers = ("screened", ((CAME, b"%d" % record.time),)) if first else ("authenticated", ())
+            id_, at = _id(record, facts, kind), record.partition
+            carried = not decision.onward or step is not self._steps[-1]
             drafts.append(
-                fact_draft(
-                    topics, step.target, b"screened", id_, record.key, facts, partition=record.partition, carried=carried, headers=(came,)
-                )
-            )
-        elif onward:
-            id_, carried = _id(record, facts, "authenticated"), step is not self._steps[-1]
-            drafts.append(
-                fact_draft(topics, step.target, b"authenticated", id_, record.key, facts, partition=record.partition, carried=carried)
+                fact_draft(topics, step.target, kind.encode(), id_, record.key, facts, partition=at, carried=carried, headers=headers)
             )
         for routed in decision.routes:
             route = routed.route

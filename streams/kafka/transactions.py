@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -34,7 +34,7 @@ Written = tuple[int, int]
 """Where a draft was written: partition and offset."""
 
 
-_PLACE = itemgetter(Draft._fields.index("topic"), Draft._fields.index("partition"))
+_PLACE = attrgetter("topic", "partition")
 
 
 class Unsure(Transient):

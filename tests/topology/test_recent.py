@@ -86,6 +86,7 @@ def test_it_says_what_a_plain_list_of_all_that_came_says(steps: list[tuple[int, 
         for offset in [*range(start, min(start + batch, len(steps)))] * 2:
             one, now = entry(steps[offset][0]), times[offset]
             known = next((first for first, (time, what) in came.items() if what == one and time >= now - 100), offset)
+            assert first(recent, 0, one, now) in (known, None if known == offset else known)
             assert recent.note(0, offset, now, one) == known
             if known == offset:
                 came[offset] = now, one
