@@ -12,7 +12,7 @@ import time
 
 from benchmarks.figures import fill, machine, say, site
 from postroom import collecting
-from postroom.roles import Roles
+from postroom.roles import CHAIN_BATCH, Roles
 from postroom.running import Supervisor
 from postroom.site import Site
 from streams.record import Draft, Headers, Record
@@ -59,8 +59,8 @@ def decide_alone(here: Site) -> float:
     records = list(here.log.read(here.topics.raw))
     routed: list[Record] = []
     seconds = 0.0
-    for start in range(0, len(records), 1000):
-        batch = records[start : start + 1000]
+    for start in range(0, len(records), CHAIN_BATCH):
+        batch = records[start : start + CHAIN_BATCH]
         started = time.perf_counter()
         results = chain.stage.process(batch)
         seconds += time.perf_counter() - started

@@ -22,7 +22,7 @@ def main(mails: int = MAILS) -> None:
             for workers in (1, 2):
                 with ground(cluster, f"g{partitions}x{workers}", partitions) as here:
                     fill(here, mails)
-                    commands = [chain(here, f"slot{number}") for number in range(workers)]
+                    commands = [chain(here, number) for number in range(workers)]
                     figure = measured(here, here.topics.group("bounce-filter"), commands, mails)
                 beside = f"{figure.cpu:.0f} µs of CPU a mail in the workers"
                 say(f"{partitions} partitions, {workers} worker{'s' * (workers > 1)}", figure.rate, "mails/s", beside)

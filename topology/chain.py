@@ -64,7 +64,7 @@ class Chain(Stage):
 
     def process(self, records: Sequence[Record]) -> list[Result]:
         """One list of drafts a record. What is asked of the world is asked for the whole batch at once; in between the mails are decided
-        a slice at a time, because the thousand mails of a batch do not fit into the processor's cache (a tenth of the time)."""
+        a slice at a time, because the thousands of mails of a batch do not fit into the processor's cache (a tenth of the time)."""
         going = [(item, list[Draft]()) for item in _within(self._steps[0].load(records))]
         outputs: list[Result] = [drafts for _, drafts in going]
         for steps in self._stretches:

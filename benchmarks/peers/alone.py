@@ -1,4 +1,4 @@
-"""The decide functions alone, without a log: `process` in batches of 1,000 as our runner gives them, and one by one as the peers do.
+"""The decide functions alone, without a log: `process` in batches as our runner gives them, and one by one as the peers do.
 
 Prints both rates (mails a second), and the CPU of the first in µs a mail.
 """
@@ -8,8 +8,8 @@ import os
 import time
 
 from benchmarks.peers.deciding import told
+from postroom.roles import CHAIN_BATCH
 
-BATCH = 1_000
 ONE_BY_ONE = 20_000
 """So many mails are enough for the second figure."""
 
@@ -20,7 +20,7 @@ def main() -> None:
     here, stage, _ = told()
     reading = here.log.read(here.topics.raw)
     seconds, cpu, mails = 0.0, 0.0, 0
-    while batch := list(itertools.islice(reading, BATCH)):
+    while batch := list(itertools.islice(reading, CHAIN_BATCH)):
         began, used = time.perf_counter(), time.thread_time()
         stage.process(batch)
         seconds, cpu, mails = seconds + time.perf_counter() - began, cpu + time.thread_time() - used, mails + len(batch)

@@ -10,6 +10,7 @@ import typer
 from postroom.bar import Show, gauge
 from postroom.site import from_context
 from postroom.values import seconds
+from streams.cores import keep
 
 if TYPE_CHECKING:
     from postroom.running import Left
@@ -34,6 +35,9 @@ def run(
     slot: Annotated[
         str | None, typer.Option(help="On Kafka: this worker's slot; else POSTROOM_SLOT, else the lowest that is free.")
     ] = None,
+    core: Annotated[
+        int | None, typer.Option(help="Keep the interpreter's threads on this core (Linux); the Kafka client's own use them all.")
+    ] = None,
 ) -> None:
     """Process mails."""
     from postroom.forgotten import refuse_forgotten
@@ -45,6 +49,11 @@ def run(
         waits = seconds(patience)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--patience") from error
+    if core is not None:
+        try:
+            keep(core)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--core") from error
     site = from_context(ctx)
     try:
         site.slot = slot

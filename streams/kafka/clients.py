@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.cores import anywhere
 from streams.errors import Fatal, LogError
 from streams.kafka.errors import AWAY, translated
 from streams.kafka.settings import CONSUMER, DELIVERY_MS, FIXED, LINGER_MS, OURS, PRODUCER, TRANSACTION_MS
@@ -164,7 +165,8 @@ class Clients:
     def _make(self, make: Callable[[dict[str, Any]], C], settings: Mapping[str, str | int]) -> C:
         """Makes a client; ours by default, then the user's, then those that are fixed."""
         try:
-            return make({**self._common, **settings, **self._user})
+            with anywhere():  # whose threads are the client's own
+                return make({**self._common, **settings, **self._user})
         except KafkaException as error:
             raise Fatal(self.redact(f"[log.kafka] {error.args[0].str()}")) from None
 

@@ -11,8 +11,9 @@ from threading import Condition, Thread
 from streams.errors import Fatal, Fenced, LogError, Transient
 from streams.kafka.transactions import Step, Transactor
 
-RECORDS = 4_000
-"""So many records are reason enough for a transaction before the interval is over: at 4,000 one costs no more than the records do."""
+RECORDS = 6_000
+"""So many records are reason enough for a transaction before the interval is over: with 3,000 a mail took 8 % longer, with 12,000 as
+long."""
 BYTES = 16 * 1024 * 1024
 """So many bytes likewise, because a transaction has its time limit on slow networks too."""
 

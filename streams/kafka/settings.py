@@ -60,6 +60,6 @@ PRODUCER: Mapping[str, str | int] = {
     "retry.backoff.ms": 5,
 }
 
-LINGER_MS = 5
+LINGER_MS = 20
 """How long a record within a transaction waits for others to be sent with; the commit sends at once what waits. Sending each at once took
 25 µs more of CPU a mail. Single appends wait for nobody."""

@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import gnupg
 
+from streams.cores import anywhere
 from topology.openpgp.sequoia import Certificate
 
 # It logs each refused signature without saying of which mail; what matters is raised or answered here.
@@ -49,7 +50,11 @@ class Answer(NamedTuple):
 
 
 class _Gpg(gnupg.GPG):  # type: ignore[misc]  # python-gnupg has no types
-    """python-gnupg, with an end to waiting for the process."""
+    """python-gnupg, with an end to waiting for the process, which need not keep to our core."""
+
+    def _open_subprocess(self, *arguments: Any) -> Any:
+        with anywhere():
+            return super()._open_subprocess(*arguments)
 
     def _collect_output(self, process: Any, result: Any, writer: Any = None, stdin: Any = None) -> Any:
         timer = threading.Timer(TIMEOUT, process.kill)
