@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from confluent_kafka import OFFSET_INVALID, Consumer, Producer
 from confluent_kafka import TopicPartition as At
+from confluent_kafka.admin import AdminClient
 
 from benchmarks.figures import arrival, site
 from postroom.site import Site
@@ -97,6 +98,7 @@ def measured(here: Site, group: str, commands: Sequence[Sequence[str]], mails: i
     count = passed(here, group)
     try:
         _until(count, 1, workers)
+        _all_joined(here, group, workers)
         for number, worker in enumerate(workers):
             _keep(worker.pid, _core(number))
         done = _until(count, mails // 10, workers)
@@ -110,6 +112,17 @@ def measured(here: Site, group: str, commands: Sequence[Sequence[str]], mails: i
         for worker in workers:
             worker.wait(60)
         count.close()
+
+
+def _all_joined(here: Site, group: str, workers: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Waits until each worker owns partitions: one that comes a moment later has the group share them out anew, and stand meanwhile."""
+    admin = AdminClient({"bootstrap.servers": _address(here)})
+    deadline = time.monotonic() + PATIENCE
+    while sum(bool(one.assignment.topic_partitions) for one in admin.describe_consumer_groups([group])[group].result().members) < len(
+        workers
+    ):
+        assert time.monotonic() < deadline, f"{len(workers)} workers have not come to own partitions each"
+        time.sleep(0.02)
 
 
 def _keep(pid: int, core: int) -> None:

@@ -1,6 +1,6 @@
 """How the chain on Kafka grows: with 1 and 2 worker processes, on 4 and 32 partitions.
 
-    python -m benchmarks.kafka_growth [--mails 20000]
+    python -m benchmarks.kafka_growth [--mails 60000]
 
 The broker runs on the same processors, so that two workers on two of them compete with it and with each other.
 """
@@ -11,7 +11,7 @@ from benchmarks.figures import machine, say
 from benchmarks.ground import chain, fill, ground, measured
 from tests.broker.broker import Cluster
 
-MAILS = 20_000
+MAILS = 60_000
 
 
 def main(mails: int = MAILS) -> None:
