@@ -93,7 +93,12 @@ def _print(found: dict[str, list[Figure]], alone: Sequence[Sequence[float]], siz
     batches, singles, cpu = zip(*alone, strict=True)
     ours = _middle(found[CHAIN])
     bound = min(statistics.median(batches), _middle(found[BARE]))
-    say("decide functions alone, no log, in batches", statistics.median(batches), "mails/s", f"{_spread(batches)} {cpu[0]:.0f} µs of CPU")
+    say(
+        "decide functions alone, no log, in batches",
+        statistics.median(batches),
+        "mails/s",
+        f"{_spread(batches)} {statistics.median(cpu):.0f} µs of CPU",
+    )
     say("decide functions alone, no log, one by one", statistics.median(singles), "mails/s", _spread(singles))
     for name, figures in found.items():
         beside = f"{_spread([one.rate for one in figures])} {statistics.median(one.cpu for one in figures):.0f} µs of CPU"

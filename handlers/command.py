@@ -28,6 +28,7 @@ from handlers.batch import Batch, Handler
 from handlers.mail import Mail
 from handlers.timing import Call, Crew, overran
 from handlers.word import HANDLED, Said, Word
+from streams.cores import anywhere
 from streams.faults import Hold
 from streams.stage import Again
 from topology.facts import Facts
@@ -82,15 +83,16 @@ class CommandHandler(Handler):
         if "/" in program:
             program = str(self._folder / program)
         try:
-            process = subprocess.Popen(
-                [program, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=self._folder,
-                env=environment(Mail(facts, raw)),
-                start_new_session=True,  # a process group of its own, so that all of it can be killed
-            )
+            with anywhere():
+                process = subprocess.Popen(
+                    [program, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    cwd=self._folder,
+                    env=environment(Mail(facts, raw)),
+                    start_new_session=True,  # a process group of its own, so that all of it can be killed
+                )
         except OSError as error:
             raise Hold(f"command of handler {self.name}", f"{program} cannot be started: {error.strerror or error}") from error
         talk = _Talk(process, raw)

@@ -20,8 +20,11 @@ def keep(core: int) -> None:
     cores = os.sched_getaffinity(0)
     if core not in cores:
         raise ValueError(f"there is no core {core} for this process, but {', '.join(map(str, sorted(cores)))}")
+    try:
+        os.sched_setaffinity(0, {core})
+    except OSError as error:
+        raise ValueError(f"core {core} cannot be kept: {error.strerror}") from error
     _before.append(cores)
-    os.sched_setaffinity(0, {core})
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from topology.head import HeadReader
 from topology.item import Decision, Failing, Item
 from topology.oopsing import Oopses
 from topology.records import CAME, Topics, fact_draft, failure_draft, mail_draft, outcome_draft
-from topology.step import MailGone, Step
+from topology.step import FETCHED, MailGone, Step
 
 log = logging.getLogger("postroom.chain")
 
@@ -65,7 +65,7 @@ class Chain(Stage):
     def process(self, records: Sequence[Record]) -> list[Result]:
         """One list of drafts a record. What is asked of the world is asked for the whole batch at once; in between the mails are decided
         a slice at a time, because the thousands of mails of a batch do not fit into the processor's cache (a tenth of the time)."""
-        going = [(item, list[Draft]()) for item in _within(self._steps[0].load(records))]
+        going = [(item, list[Draft]()) for item in self._loaded(records)]
         outputs: list[Result] = [drafts for _, drafts in going]
         for steps in self._stretches:
             if not going:
@@ -77,6 +77,22 @@ class Chain(Stage):
                 del going[:SLICE]
             going = onward
         return outputs
+
+    def _loaded(self, records: Sequence[Record]) -> list[Item]:
+        """The mails of the first records, as many as one commit takes and memory holds, one at least; the runner brings the others again.
+        Routing writes a mail and its facts once for each recipient, so what is written may be a hundred times what was read, and must fit
+        into the time of a transaction. Each part that is loaded is twice the last, so that not many are loaded in vain."""
+        items: list[Item] = []
+        written, held, part = 0, 0, SLICE
+        while len(items) < len(records) and held < FETCHED:
+            for item in self._steps[0].load(records[len(items) : len(items) + part]):
+                written += _written(item)
+                if written > WRITTEN and items:
+                    return items
+                items.append(item)
+                held += len(item.mail or b"")
+            part *= 2
+        return items
 
     def _decided(self, steps: Sequence[Step], prepared: Any, going: list[_Going]) -> list[_Going]:
         """Takes some mails through steps of which only the first asks anything, for which it is prepared. Gives those that go on."""
@@ -197,17 +213,6 @@ def _stretches(steps: Sequence[Step]) -> list[list[Step]]:
             found.append([])
         found[-1].append(step)
     return found
-
-
-def _within(items: list[Item]) -> list[Item]:
-    """The first of them that one commit takes, one at least; the runner brings the others again. Routing writes a mail and its facts once
-    for each recipient, so what is written may be a hundred times what was read, and must fit into the time of a transaction."""
-    size = 0
-    for count, item in enumerate(items):
-        size += _written(item)
-        if size > WRITTEN and count:
-            return items[:count]
-    return items
 
 
 def _written(item: Item) -> int:

@@ -15,7 +15,7 @@ from streams.log import Standing
 from streams.record import TopicPartition
 
 PATIENCE = 1.0
-"""Seconds. Transactions last some 10 ms, unless their owner died."""
+"""Seconds. Transactions last some 10 to 100 ms, unless their owner died."""
 
 _KEPT = 8
 

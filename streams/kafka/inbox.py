@@ -14,8 +14,8 @@ from streams.kafka.messages import unless_carried
 from streams.log import Batch
 from streams.record import Record, TopicPartition
 
-AHEAD = 2_000
-"""Messages that are taken from the client beyond a batch. It holds more, in its own memory."""
+AHEAD = 4_000
+"""Messages that are taken from the client for a batch and those after it, at most. It holds more, in its own memory."""
 
 BYTES = 8 * 1024 * 1024
 """What is taken from the client ahead, and what goes into a batch: large mails must fill neither the memory nor a transaction's time."""

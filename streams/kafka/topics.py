@@ -36,7 +36,7 @@ _MOVING = frozenset(
 _UNKNOWN = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.LEADER_NOT_AVAILABLE})
 
 GRACE = 1.0
-"""How long a transaction that is open at the end of a partition is waited for. They last some 10 ms, unless their owner died."""
+"""How long a transaction that is open at the end of a partition is waited for. They last some 10 to 100 ms, unless their owner died."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from streams.sqlite.append import Placed
 from streams.sqlite.reading import PAGE_BYTES, Page
 from streams.sqlite.slots import MAX_OFFSET, OFFSET_BITS, partition_of
 
-LIMIT = 24 << 20
-"""Bytes: some thousand mails, more than a chain is ahead of the handlers of its process. A group that is further behind reads from the
-file."""
+LIMIT = 48 << 20
+"""Bytes: some five thousand mails of 4 KB, two batches of a chain and more, which is what it is ahead of the handlers of its process. A
+group that is further behind reads from the file."""
 
 _RECORD = 4 << 10
 """Bytes of a record's other parts, as Python keeps them."""
