@@ -126,7 +126,8 @@ class Site:
             self.create_topics(specs)
         elif missing:
             raise TopicMissing(
-                f"{', '.join(missing)}: missing on the log; when a handler is new, `postroom topics --create` makes its topics"
+                f"{', '.join(missing)}: missing on the log; when a handler is new, `postroom topics --create` makes its topics as "
+                "[log.topics] says"
             )
         elif drifted := [spec for spec in specs if there[spec.name] != spec.partitions]:
             first = drifted[0]

@@ -28,7 +28,7 @@ _HUNG = 5.0
 _PRODUCING = ("enable.idempotence", "acks", "partitioner")
 _CONSUMING = {key: value for key, value in FIXED.items() if key not in _PRODUCING}
 _QUIET: Mapping[str, str | int] = {"log_level": 2}
-_SECRET = re.compile(r"password|secret|key\.pem|sasl\.oauthbearer\.config|token")
+_SECRET = re.compile(r"password|passphrase|secret|key\.pem|sasl\.oauthbearer\.config|token")
 _LOG = logging.getLogger("streams.kafka.librdkafka")
 
 

@@ -136,13 +136,18 @@ def translated(exception: KafkaException, doing: str, *, found: KafkaError | Non
     """
     error: KafkaError = found or exception.args[0]
     kind = meaning(error)
-    ours = kind(redact(f"{doing}: {error.str()} ({error.name()}){_remedy(error.code(), kind)}"))
+    ours = kind(redact(f"{doing}: {error.str()} ({error.name()}){_remedy(error, kind)}"))
     ours.__cause__ = exception
     return ours
 
 
-def _remedy(code: int, kind: type[LogError]) -> str:
+def _remedy(error: KafkaError, kind: type[LogError]) -> str:
     """Which settings to look at."""
+    code = error.code()
+    if code in _DISKS:
+        return "; the broker's disk (its log.dirs) is full or broken: make room there, or let [log.topics] retention be shorter"
+    if code == KafkaError._MSG_TIMED_OUT:  # of a broker that answers: one that does not was looked for before, and found to be away
+        return "; a broker answers, and does not store: see that the topic has a leader, and the leader room on its disk (its log.dirs)"
     if kind is TooLarge:
         return "; raise [log.topics] max_message_bytes and the topics' own, or lower [archive] inline_limit (see `postroom check`)"
     if code in _RIGHTS:
@@ -151,4 +156,5 @@ def _remedy(code: int, kind: type[LogError]) -> str:
 
 
 _RIGHTS = frozenset(getattr(KafkaError, name) for name in _REFUSED.split() if name.endswith("AUTHORIZATION_FAILED"))
+_DISKS = frozenset(getattr(KafkaError, name) for name in _DISK.split())
 _NAMES = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})

@@ -1,12 +1,15 @@
 """A broker killed with -9 and restarted in the middle of appends and commits, and one whose disk is full."""
 
 import resource
+import smtplib
 import threading
 import time
+import tomllib
 import uuid
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +17,12 @@ from streams.errors import Fenced, Transient
 from streams.kafka import KafkaLog
 from streams.log import TopicSpec
 from streams.record import Draft
+from tests.acceptance.place import Letters, Place
 from tests.broker.broker import Cluster
 from tests.broker.shared import demand
 from tests.contract.waiting import until
 from tests.kafka.conftest import Opened
+from tests.onkafka.waiting import lmtp
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("kafka-faults")]
 
@@ -152,9 +157,48 @@ def test_a_broker_whose_disk_is_full_refuses_appends_and_takes_them_once_there_i
     log.append([Draft("full", None, b"x" * 500_000)])
     (broker,) = cluster.brokers
     resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
-    with pytest.raises(Transient, match="full"):
+    with pytest.raises(Transient, match=r"disk \(its log\.dirs\)"):
         log.append([Draft("full", None, b"x" * 500_000)])
     broker.kill()
     broker.start()
     log.append([Draft("full", None, b"small")])
     assert [len(record.value) for record in log.read("full")] == [500_000, 500_000, 5]
+
+
+def test_while_the_brokers_disk_is_full_mail_servers_are_told_to_come_again_and_nothing_is_lost(cluster: Cluster, tmp_path: Path) -> None:
+    """As above, from outside: each way in says what to do about it."""
+    place = Place(
+        tmp_path,
+        f"kafka://{cluster.bootstrap}",
+        handlers={"foo": {"use": "maildir", "path": "foo/", "domains": ["foo.com"], "allow_unknown_senders": True}},
+        sections={
+            "log": {"kafka": {"delivery.timeout.ms": 4000}},
+            "log.topics": {"partitions": 1},
+            "archive": {"inline_limit": 600_000},
+        },
+    )
+    letter = Letters()
+    place.imported([letter("1@foo.com", body="large " * 80_000) for _ in range(2)])
+    (broker,) = cluster.brokers
+    running = place.start("run", "lmtp")
+    port = int(tomllib.loads((place.folder / "postroom.toml").read_text())["ingest"]["lmtp"].rpartition(":")[2])
+    with lmtp(port) as client:
+        resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+        large = letter("1@foo.com", body="large " * 80_000)
+        with pytest.raises(smtplib.SMTPDataError) as answer:
+            client.sendmail("test@canonical.com", ["1@foo.com"], large)
+    assert answer.value.smtp_code == 451
+    place.run("pipe", "--recipient", "1@foo.com", data=large.encode(), status=75)
+    assert "disk (its log.dirs)" in place.stderr
+    file = place.write("kept.eml", large)
+    place.run("import", str(file), status=75)
+    assert "disk (its log.dirs)" in place.stderr
+    broker.kill()
+    broker.start()
+    with lmtp(port) as client:
+        client.sendmail("test@canonical.com", ["1@foo.com"], large)
+    running.terminate()
+    assert running.wait(60) == 0
+    place.drain()
+    assert [row["status"] for row in place.outcomes()] == ["handled"] * 3
+    assert place.fsck()["lost"] == 0

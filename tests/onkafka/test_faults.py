@@ -59,7 +59,7 @@ def test_a_missing_topic_is_named_and_not_made_by_the_way(make: MakePlace, lette
     topic = place.lines("topics")[1]["topic"]
     admin.delete_topics([topic])[topic].result()
     until(lambda: topic not in admin.list_topics(timeout=5).topics, f"the broker to tell that {topic} is gone")
-    refused(place, [(["run", "--drain"], 2), (["pipe"], 75)], f"{topic}: missing", "`postroom topics --create`")
+    refused(place, [(["run", "--drain"], 2), (["pipe"], 75)], f"{topic}: missing", "`postroom topics --create`", "[log.topics]")
     place.run("topics", "--create")
     place.drain()
     assert place.outcome(kept)["status"] == "handled"
