@@ -45,7 +45,6 @@ def _outbox(place: Place) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (place.folder / "outbox" / "new").iterdir()}
 
 
-@pytest.mark.sqlite_only
 def test_r2_every_mail_that_we_write_is_valid_whatever_it_answers(make: MakePlace) -> None:
     """Real and hostile mails, each answered, refused or failed. (That a mail written again is the same shows below, where a postman
     is killed.)"""
@@ -118,7 +117,6 @@ def test_r3_a_loop_a_thousand_times_round_stays_within_the_limit(make: MakePlace
     assert limits["sent"] == len(_outbox(place)) <= 20  # ten a day, and midnight may come in between
 
 
-@pytest.mark.sqlite_only
 def test_r3_the_breaker_keeps_a_storm_of_many_addresses_within_the_limit_of_an_hour(make: MakePlace, letter: Letters) -> None:
     place = make(
         handlers={"answer": {"use": "python", "python": "answering:handle", "domains": ["answer.com"], "allow_unknown_senders": True}},

@@ -40,7 +40,8 @@ AT_END = 900.0
 
 
 class Plan(NamedTuple):
-    """How hard it blows. kills: of workers and of the import. brokers: kills of a broker. frozen: workers frozen past their session."""
+    """How hard it blows. kills: of workers; the import is killed along with some. brokers: kills of a broker. frozen: workers frozen past
+    their session."""
 
     mails: int
     kills: int
@@ -143,12 +144,12 @@ class Gale:
         return not fallen
 
     def _kill(self, crew: Crew) -> None:
-        """A worker, which starts again at once or after a while; or the import, which is run again."""
-        victim = self._chance.choice([*WORKERS, "import"])
+        """A worker, which starts again at once or after a while; and now and then the import with it, which is run again."""
+        victim = self._chance.choice(list(WORKERS))
         self._killed[victim] += 1
-        if victim == "import":
-            crew.running[victim].kill()
-            return
+        if self._chance.random() < 1 / 6:
+            self._killed["import"] += 1
+            crew.running["import"].kill()
         crew.kill(victim)
         time.sleep(self._chance.choice((0.0, 0.0, 2.0)))
         crew.start(victim, "run", *WORKERS[victim])

@@ -25,7 +25,7 @@ def cluster() -> Iterator[MakeCluster]:
 
 
 def test_a_short_gale_on_a_broker_loses_nothing_and_doubles_nothing(tmp_path: Path, chance: random.Random, cluster: MakeCluster) -> None:
-    print(Gale(tmp_path, chance, cluster(1), Plan(mails=300, kills=3, brokers=1, frozen=0)).blow())
+    print(Gale(tmp_path, chance, cluster(1), Plan(mails=300, kills=3, brokers=1, frozen=1)).blow())
 
 
 @pytest.mark.soak
