@@ -7,7 +7,8 @@ CALL_SECONDS = 4.0
 
 TRANSACTION_MS = 4_000
 """After so long the broker may end a transaction whose owner died and never came back; readers stand before it meanwhile. Ours take some
-10 ms, full ones 100, and the broker looks every 10 s (`SWEEP_MS`), so that what the next owner writes is readable within 15 s of a death."""
+10 ms, full ones 100, and the broker looks every 10 s (`SWEEP_MS`), so that what the next owner writes is readable within 15 s of a
+death."""
 
 DELIVERY_MS = 10_000
 """After so long a record outside of transactions has failed. Mail servers wait for their answer meanwhile."""

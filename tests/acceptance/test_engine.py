@@ -66,6 +66,9 @@ def test_e6_the_same_mailbox_twice_is_each_mail_once(make: MakePlace, letter: Le
     assert [line["mail_id"] for line in first] == [line["mail_id"] for line in again]
     place.drain()
     assert len(place.outcomes()) == len(place.maildir("foo")) == 300
+    place.lines("import", box)
+    place.drain()  # by a process that has seen none of them
+    assert len(place.outcomes()) == len(place.maildir("foo")) == 300
 
 
 def test_e6_an_import_killed_half_way_and_run_again_brings_each_mail_once(make: MakePlace, letter: Letters) -> None:
