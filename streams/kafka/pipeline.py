@@ -148,11 +148,15 @@ class Pipeline:
     def _take(self) -> list[Step]:
         """Steps that fit into one transaction: of one member, up to so many records and bytes; one at least."""
         steps = [self._queue.popleft()]
-        count, size = len(steps[0].drafts), _size(steps[0])
+        count, size = len(steps[0].drafts), 0
         while self._queue and steps[0].refused is None:
             step = self._queue[0]
-            count, size = count + len(step.drafts), size + _size(step)
-            if count > RECORDS or size > BYTES or step.member != steps[0].member or step.refused is not None:
+            count += len(step.drafts)
+            if count > RECORDS or step.member != steps[0].member or step.refused is not None:
+                break
+            # Not before: to count the bytes of a full batch, which goes alone, would bring all of it into the cache once more.
+            size = (size or _size(steps[0])) + _size(step)
+            if size > BYTES:
                 break
             steps.append(self._queue.popleft())
         return steps
