@@ -57,7 +57,10 @@ def _record(message: Message, headers: list[tuple[str, bytes | None]] | None) ->
     kind, time = message.timestamp()
     carried, digest, ours = _headers(headers) if headers else _NO_HEADERS
     value = message.value() or b""
-    return Record(read.topic(), read.partition(), read.offset(), time if kind else 0, message.key(), value, ours, carried, digest)
+    # As Record(…) does it, without a call of Python's own for each of them.
+    return tuple.__new__(
+        Record, (read.topic(), read.partition(), read.offset(), time if kind else 0, read.key(), value, ours, carried, digest)
+    )
 
 
 def bare(message: Message) -> Record:
