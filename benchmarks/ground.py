@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -117,12 +117,12 @@ def measured(here: Site, group: str, commands: Sequence[Sequence[str]], mails: i
 def _all_joined(here: Site, group: str, workers: Sequence["subprocess.Popen[bytes]"]) -> None:
     """Waits until each worker owns partitions: one that comes a moment later has the group share them out anew, and stand meanwhile."""
     admin = AdminClient({"bootstrap.servers": _address(here)})
-    deadline = time.monotonic() + PATIENCE
-    while sum(bool(one.assignment.topic_partitions) for one in admin.describe_consumer_groups([group])[group].result().members) < len(
-        workers
-    ):
-        assert time.monotonic() < deadline, f"{len(workers)} workers have not come to own partitions each"
-        time.sleep(0.02)
+
+    def owners() -> int:
+        members = admin.describe_consumer_groups([group])[group].result().members
+        return sum(bool(member.assignment.topic_partitions) for member in members)
+
+    _until(owners, len(workers), workers)
 
 
 def _keep(pid: int, core: int) -> None:
@@ -133,11 +133,11 @@ def _keep(pid: int, core: int) -> None:
             os.sched_setaffinity(int(task.name), os.sched_getaffinity(0) if of_client else {core})
 
 
-def _until(count: Passed, mails: int, workers: Sequence["subprocess.Popen[bytes]"]) -> int:
+def _until(count: Callable[[], int], enough: int, workers: Sequence["subprocess.Popen[bytes]"]) -> int:
     deadline = time.monotonic() + PATIENCE
-    while (done := count()) < mails:
+    while (done := count()) < enough:
         assert all(worker.poll() is None for worker in workers), "a contender has ended before its time"
-        assert time.monotonic() < deadline, f"{done} of {mails} mails after {PATIENCE:.0f} s"
+        assert time.monotonic() < deadline, f"{done} of {enough} after {PATIENCE:.0f} s"
         time.sleep(0.02)
     return done
 

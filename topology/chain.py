@@ -81,8 +81,8 @@ class Chain(Stage):
     def _loaded(self, records: Sequence[Record]) -> list[Item]:
         """The mails of the first records, as many as one commit takes and memory holds, one at least; the runner brings the others again.
         Routing writes a mail and its facts once for each recipient, so what is written may be a hundred times what was read, and must fit
-        into the time of a transaction. Each part that is loaded is twice the last, so that not many are loaded in vain; a part takes up to
-        FETCHED of memory."""
+        into the time of a transaction. Each part that is loaded is twice the last, so that not many are loaded in vain; none is begun
+        once half of FETCHED is held, and takes all of FETCHED at most."""
         items: list[Item] = []
         written, held, part = 0, 0, SLICE
         while len(items) < len(records) and held < FETCHED // 2:

@@ -136,14 +136,13 @@ def translated(exception: KafkaException, doing: str, *, found: KafkaError | Non
     """
     error: KafkaError = found or exception.args[0]
     kind = meaning(error)
-    ours = kind(redact(f"{doing}: {error.str()} ({error.name()}){_remedy(error, kind)}"))
+    ours = kind(redact(f"{doing}: {error.str()} ({error.name()}){_remedy(error.code(), kind)}"))
     ours.__cause__ = exception
     return ours
 
 
-def _remedy(error: KafkaError, kind: type[LogError]) -> str:
+def _remedy(code: int, kind: type[LogError]) -> str:
     """Which settings to look at."""
-    code = error.code()
     if code in _DISKS:
         return "; the broker's disk (its log.dirs) is full or broken: make room there, or let [log.topics] retention be shorter"
     if code == KafkaError._MSG_TIMED_OUT:  # of a broker that answers: one that does not was looked for before, and found to be away

@@ -88,15 +88,25 @@ class Crew:
         """Waits for its end; the exit status."""
         return self.running[name].wait(PATIENCE)
 
-    def stop_all(self, but: str = "", *, begun: bool = True) -> None:
-        """SIGTERM to all, each of which must exit with 0. begun: False where one may have been started a moment ago: until Python is there
-        to hear it, the signal ends it as it ends any process."""
+    def stop_all(self, but: str = "") -> None:
+        """SIGTERM to all, each of which must exit with 0. One that was started a moment ago is waited for: until Python is there to hear
+        it, the signal ends it as it ends any process."""
         names = [name for name in self.running if name != but]
+        until(lambda: all(map(self._hears, names)), "all to hear SIGTERM")
         for name in names:
             self.ask_to_stop(name)
         statuses = {name: self.ended(name) for name in names}
-        bad = [name for name in names if statuses[name] and (begun or statuses[name] != -signal.SIGTERM)]
+        bad = [name for name in names if statuses[name]]
         assert not bad, (statuses, [self.stderr(name).read_text()[-2000:] for name in bad])
+
+    def _hears(self, name: str) -> bool:
+        """Whether it has a handler for SIGTERM (proc(5), SigCgt), or has ended."""
+        process = self.running[name]
+        if process.poll() is not None:
+            return True
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(int(caught, 16) >> signal.SIGTERM - 1 & 1)
 
     def listens(self, name: str) -> bool:
         """Whether its LMTP listener answers yet."""

@@ -104,7 +104,7 @@ class Gale:
             with Crew(place) as crew, closing(Watch(place)) as watch:
                 again, refusals = self._storm(crew)
                 until(lambda: self._all_at_work(crew) and not watch.behind(watch.served_by([])), "all to be worked off", AT_END)
-                crew.stop_all(but="import", begun=False)  # the last event may have started one anew
+                crew.stop_all(but="import")
             place.drain()
         written = Counter(self._message_id(taken.content) for taken in self._moods.taken)
         twice = written.total() - len(written)

@@ -72,7 +72,7 @@ class Storm:
                     self._kill_one(crew, watch)
             server.finish()
             self._place.run("import", *self._boxes)
-            crew.stop_all(but="import", begun=False)
+            crew.stop_all(but="import")
         self._place.drain()
         books = balanced(self._place, self._handed_over + self._imported)
         assert books.crashed <= max(1, self._kills // 20)

@@ -11,8 +11,6 @@ import pytest
 from tests.acceptance.place import Letters, Place
 from tests.openpgp.conftest import need_gpg
 
-pytestmark = pytest.mark.sqlite_only
-
 WHERE = f"#!{sys.executable}\nimport os\nprint(*sorted(os.sched_getaffinity(0)), file=open(%r, 'a'))\n%s\n"
 """A program that takes down the cores that it may use."""
 
